@@ -1,0 +1,87 @@
+"""The error tree. Every message names the offending value, where it came from, and what would be right.
+
+::
+
+    PreloaderError
+    ├── HistoryError            a history cannot be read
+    │   └── TooManyBadRecords   … because too large a share of it is malformed
+    ├── ConfigurationError      settings, a registry or a recipe is wrong (also a ValueError)
+    ├── BundleError             a saved predictor is damaged, of another kind, or of another version
+    ├── MissingExtraError       an optional dependency is not installed (also an ImportError)
+    ├── UnknownResourceError    no provider, or no such resource (also a KeyError)
+    ├── LoadError               a resource could not be made ready
+    │   ├── LoadTimeoutError    … in time (also a TimeoutError)
+    │   └── QuarantinedError    … and is not tried again for a while
+    └── ClosedError             the manager is not running
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class PreloaderError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class HistoryError(PreloaderError):
+    """A history cannot be read."""
+
+
+class TooManyBadRecords(HistoryError):
+    """Too large a share of a history's records is malformed."""
+
+
+class ConfigurationError(PreloaderError, ValueError):
+    """Settings, a component registry or a recipe is wrong."""
+
+
+class BundleError(PreloaderError):
+    """A saved predictor is damaged, of another kind, or of another version."""
+
+
+class MissingExtraError(PreloaderError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class UnknownResourceError(PreloaderError, KeyError):
+    """No provider serves the kind, or the provider has no such resource."""
+
+    __str__ = Exception.__str__  # KeyError would show the message's repr
+
+
+class LoadError(PreloaderError):
+    """A resource could not be made ready."""
+
+
+class LoadTimeoutError(LoadError, TimeoutError):
+    """A loader did not finish in time."""
+
+
+class QuarantinedError(LoadError):
+    """A resource failed repeatedly and is not tried again for a while."""
+
+
+class ClosedError(PreloaderError):
+    """The manager is not running."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Args:
+        module: The module to import.
+        extra: The extra of this package that brings it.
+
+    Raises:
+        MissingExtraError: It is not installed; the message says which extra to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{module} is needed for this and is not installed: pip install 'preloader[{extra}]'", name=module
+        ) from None

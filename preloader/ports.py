@@ -1,0 +1,212 @@
+"""The ports: what each replaceable part promises, and every error that it may raise.
+
+Implementations live in their own packages and meet only here. Each port has a contract suite in ``tests/contract`` that
+runs over all its implementations, the shipped fakes of `preloader.testing` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from preloader.events import Context, Decision, Event, Prediction, Preload
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Where time comes from. `asyncio` timers run on the loop's own clock; this one is for everything else."""
+
+    def time_s(self) -> float:
+        """Return the wall clock, in seconds since 1970."""
+
+    def monotonic_s(self) -> float:
+        """Return a clock that never goes back, in seconds from an arbitrary start."""
+
+
+class Executor(Protocol):
+    """Runs blocking functions off the event loop (or inline, in replay, where threads would break the clock)."""
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Return ``function(*args)``, or raise what it raises.
+
+        When the caller is cancelled the call returns at once; the function may run on, unobserved.
+        """
+
+    async def aclose(self) -> None:
+        """Stop taking work. Nothing started later; functions that hang are abandoned, not waited for."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A predictor's state as plain data: what JSON holds, and arrays without objects (no pickle anywhere).
+
+    Attributes:
+        meta: JSON-serialisable settings and tables.
+        arrays: Named NumPy arrays of plain dtypes.
+    """
+
+    meta: dict[str, Any]
+    arrays: dict[str, npt.NDArray[np.generic]]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Learns from events one at a time and says what will be needed next.
+
+    Two predictors that were shown the same events, in the same order, predict the same: nothing depends on a clock, on
+    hash randomisation or on an unseeded generator.
+    """
+
+    name: str
+
+    def learn_one(self, event: Event) -> None:
+        """Learn from one event. Events of one session come in order; sessions may interleave.
+
+        Takes microseconds and bounded memory: past its stated bound a predictor forgets its oldest contexts.
+        """
+
+    def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
+        """Return predictions for the next ``steps`` items of every kind it covers, likeliest next item first.
+
+        Pure: it changes nothing that a later call could see. Unknown users and actions, and an empty context, get the
+        population's prediction; before the first event the list is empty.
+
+        Raises:
+            ValueError: ``steps`` is smaller than 1 or larger than the predictor looks ahead.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """Return the whole state; `restore` of it into a new instance predicts exactly the same."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace the state.
+
+        Raises:
+            BundleError: The snapshot is of another kind or schema version, or damaged; the state is then unchanged.
+        """
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What making a resource ready is expected to cost."""
+
+    seconds: float
+    bytes: int
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What a provider made ready: the value that ``get`` serves, and the bytes that it occupies."""
+
+    value: Any
+    bytes: int
+
+
+class Provider(Protocol):
+    """Makes resources of one kind ready.
+
+    Attributes:
+        immutable: True where a loaded value can never go stale; `is_fresh` is then not asked, which keeps a hit cheap.
+    """
+
+    immutable: bool
+
+    async def load(self, key: str) -> Loaded:
+        """Make ``key`` ready. May be cancelled at any await, and then leaves nothing behind.
+
+        Raises:
+            UnknownResourceError: There is no such resource.
+            Exception: Whatever the user's loader raises; the manager retries, times out and quarantines.
+        """
+
+    async def unload(self, key: str, value: Any) -> None:
+        """Release what `load` made. Called exactly once for each value that was stored, after its last use."""
+
+    async def is_fresh(self, key: str, value: Any) -> bool:
+        """Return whether ``value`` still is what `load` would make now."""
+
+    def cost(self, key: str) -> Cost:
+        """Return the expected cost, without blocking.
+
+        Raises:
+            UnknownResourceError: There is no such resource.
+        """
+
+    def dependencies(self, key: str) -> Sequence[str]:
+        """Return every resource that must be ready before ``key``, transitively, in an order that they can be loaded."""
+
+
+class Resident(msgspec.Struct, frozen=True):
+    """One resource in the store, as policies see it."""
+
+    key: str
+    bytes: int
+    load_s: float
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What a policy may spend, and what things cost.
+
+    Attributes:
+        capacity_bytes: The store's whole budget.
+        free_bytes: What is neither occupied nor reserved.
+        cost: Expected cost of a key, together with its dependencies that are not resident.
+    """
+
+    capacity_bytes: int
+    free_bytes: int
+    cost: Callable[[str], Cost]
+
+
+class DecisionPolicy(Protocol):
+    """Says which predictions become preloads."""
+
+    name: str
+
+    def decide(
+        self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget
+    ) -> list[Decision]:
+        """Return one decision for each prediction worth a word, most urgent first; keys left out are refused.
+
+        ``residents`` are the keys that are ready. A key accepted here is *outstanding* until `outcome` is called with it,
+        however it ends; accepting it again meanwhile (to change its tier) costs nothing.
+        """
+
+    def outcome(self, preload: Preload) -> None:
+        """Learn how a preload that this policy accepted has ended."""
+
+
+class EvictionPolicy(Protocol):
+    """Says what to give up when room is needed."""
+
+    name: str
+
+    def admitted(self, resident: Resident) -> None:
+        """A resource became resident."""
+
+    def used(self, key: str) -> None:
+        """A resident resource was used."""
+
+    def removed(self, key: str) -> None:
+        """A resource left the store, for whatever reason."""
+
+    def victims(
+        self,
+        bytes_needed: int,
+        pinned: Collection[str],
+        predictions: Mapping[str, Prediction],
+        candidate: Resident | None = None,
+    ) -> list[str] | None:
+        """Return residents whose removal frees at least ``bytes_needed``, cheapest loss first.
+
+        Args:
+            bytes_needed: How much must be freed, at least 1.
+            pinned: Keys that must stay.
+            predictions: What is expected to be used soon, by key; keys that are absent are not expected.
+            candidate: The speculative resource that room is made for; ``None`` for a need, which always wins.
+
+        Returns:
+            The victims, or ``None`` where pins leave too little, or where ``candidate`` is worth less than they are.
+        """
