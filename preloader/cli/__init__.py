@@ -1,0 +1,45 @@
+"""The command line: ``preloader COMMAND …``.
+
+Each command group lives in a module of its own that registers itself on the application. Mistakes of the user end with
+exit code 2 and one sentence; Ctrl-C ends with 130.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib import import_module
+
+import typer
+
+from preloader.errors import PreloaderError
+
+COMMANDS = ("history", "evaluate", "explain", "train", "replay", "demo")
+
+
+def build() -> typer.Typer:
+    """Return the application with all commands registered."""
+    app = typer.Typer(
+        name="preloader",
+        help="Predict what an assistant needs next, get it ready, and measure what that was worth.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in COMMANDS:
+        module = f"{__name__}.{name}"
+        if importlib.util.find_spec(module):
+            import_module(module).register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        build()()
+    except PreloaderError as error:
+        print(f"preloader: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("preloader: interrupted", file=sys.stderr)
+        sys.exit(130)
