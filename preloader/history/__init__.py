@@ -1,0 +1,143 @@
+"""Histories: readers of every format that this package understands, and how their sessions are split.
+
+Give `read` or `load_sessions` paths and they find out the format; `READERS` holds all formats by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from preloader.errors import HistoryError
+from preloader.events import Event
+from preloader.history.agent_sessions import AgentSessionsReader
+from preloader.history.reader import DEFAULT_MAX_BAD_SHARE, BadRecord, Reader, ReadReport
+from preloader.history.sgd import SgdReader
+from preloader.history.splits import (
+    Session,
+    SplitRule,
+    Stream,
+    group_sessions,
+    order_sessions,
+    split_sessions,
+    streams,
+)
+from preloader.history.tau2 import Tau2Reader
+
+__all__ = [
+    "DEFAULT_MAX_BAD_SHARE",
+    "READERS",
+    "BadRecord",
+    "ReadReport",
+    "Reader",
+    "Session",
+    "SplitRule",
+    "Stream",
+    "detect",
+    "group_sessions",
+    "load_sessions",
+    "order_sessions",
+    "read",
+    "reader_of",
+    "sources",
+    "split_sessions",
+    "streams",
+]
+
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        AgentSessionsReader(),
+        SgdReader(),
+        Tau2Reader(),
+    )
+}
+"""Every format by its name, in the order in which detection asks them."""
+
+
+def detect(path: Path | str) -> Reader:
+    """Return the reader of a file's (or repository's) format.
+
+    Raises:
+        HistoryError: There is no such path, or its format is not known.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise HistoryError(f"{path}: no such file or directory")
+    for reader in READERS.values():
+        if reader.detects(path):
+            return reader
+    raise HistoryError(f"{path}: not a history of a known format; name one of {', '.join(READERS)} with --format")
+
+
+def reader_of(format: str) -> Reader:  # noqa: A002 - the word that users know it by
+    """Return the reader of a format's name.
+
+    Raises:
+        HistoryError: There is no such format.
+    """
+    if format not in READERS:
+        raise HistoryError(f"format {format!r} is not known; it must be one of {', '.join(READERS)}")
+    return READERS[format]
+
+
+def sources(paths: Iterable[Path | str], format: str | None = None) -> list[tuple[Reader, Path]]:  # noqa: A002
+    """Return each file to read and its reader; a directory stands for the histories found in it, by name.
+
+    Args:
+        paths: Files, directories, or repositories.
+        format: The format of all of them; otherwise each is detected.
+
+    Raises:
+        HistoryError: A path does not exist, its format is not known, or a directory holds no history.
+    """
+    found: list[tuple[Reader, Path]] = []
+    for path in map(Path, paths):
+        found.extend(_sources(path, reader_of(format) if format else None))
+    return found
+
+
+def read(
+    paths: Iterable[Path | str],
+    format: str | None = None,  # noqa: A002
+    report: ReadReport | None = None,
+) -> Iterator[Event]:
+    """Yield the events of all paths, one file after the other.
+
+    Args:
+        paths: Files, directories, or repositories.
+        format: The format of all of them; otherwise each is detected.
+        report: Counts good and bad records; the default one refuses more than 5 % bad ones.
+
+    Raises:
+        HistoryError: A path cannot be read or its format is not known.
+        TooManyBadRecords: Too many records are malformed.
+    """
+    report = report or ReadReport()
+    for reader, path in sources(paths, format):
+        yield from reader.read(path, report)
+
+
+def load_sessions(
+    paths: Iterable[Path | str],
+    format: str | None = None,  # noqa: A002
+    report: ReadReport | None = None,
+) -> list[Session]:
+    """Read all paths, as `read` does, and gather the events into sessions, in order of first appearance."""
+    return group_sessions(read(paths, format, report))
+
+
+def _sources(path: Path, reader: Reader | None) -> list[tuple[Reader, Path]]:
+    if not path.exists():
+        raise HistoryError(f"{path}: no such file or directory")
+    if not path.is_dir() or any(known.detects(path) for known in ([reader] if reader else READERS.values())):
+        return [(reader or detect(path), path)]
+    readers = [reader] if reader else list(READERS.values())
+    held = [
+        (known, file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and (known := next((one for one in readers if one.detects(file)), None))
+    ]
+    if not held:
+        raise HistoryError(f"{path}: no history of {'this' if reader else 'a known'} format in this directory")
+    return held

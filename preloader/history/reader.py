@@ -10,6 +10,7 @@ import msgspec
 
 from preloader.errors import TooManyBadRecords
 from preloader.events import Event
+from preloader.history.splits import SplitRule
 from preloader.telemetry import logger
 
 DEFAULT_MAX_BAD_SHARE = 0.05
@@ -81,13 +82,15 @@ class Reader(Protocol):
     Attributes:
         name: The format's name, as ``--format`` takes it.
         kinds: The resource kinds that its events state, the default target first.
+        rule: How its histories are split into a part to fit and a part to test on.
     """
 
     name: str
     kinds: tuple[str, ...]
+    rule: SplitRule
 
     def detects(self, path: Path) -> bool:
-        """Return whether ``path`` looks like this format; reads a few kilobytes at most and never raises for content."""
+        """Return whether ``path`` looks like this format; reads its first kilobytes and never raises for content."""
 
     def read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         """Yield the events of ``path`` in the order that a predictor should see them.
