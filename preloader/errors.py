@@ -34,7 +34,15 @@ class TooManyBadRecords(HistoryError):
 
 
 class ConfigurationError(PreloaderError, ValueError):
-    """Settings, a component registry or a recipe is wrong."""
+    """Settings, a component registry or a recipe is wrong.
+
+    Attributes:
+        field: The setting to blame, empty where none is.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class BundleError(PreloaderError):

@@ -35,6 +35,10 @@ class Executor(Protocol):
         """Return ``function(*args)``, or raise what it raises.
 
         When the caller is cancelled the call returns at once; the function may run on, unobserved.
+
+        Raises:
+            ClosedError: The executor is closed.
+            LoadError: Too many calls run already, or the function raised what would stop the loop (`SystemExit`, …).
         """
 
     async def aclose(self) -> None:
@@ -135,7 +139,15 @@ class Provider(Protocol):
         """
 
     def dependencies(self, key: str) -> Sequence[str]:
-        """Return every resource that must be ready before ``key``, transitively, in an order that they can be loaded."""
+        """Return every resource that must be ready before ``key``, transitively, in a loadable order."""
+
+
+@runtime_checkable
+class UsesExecutor(Protocol):
+    """A provider with blocking work. The manager hands it its own executor before anything is loaded."""
+
+    def use_executor(self, executor: Executor) -> None:
+        """Run blocking calls on ``executor`` from now on, unless one was chosen when the provider was made."""
 
 
 class Resident(msgspec.Struct, frozen=True):
@@ -165,13 +177,11 @@ class DecisionPolicy(Protocol):
 
     name: str
 
-    def decide(
-        self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget
-    ) -> list[Decision]:
+    def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """Return one decision for each prediction worth a word, most urgent first; keys left out are refused.
 
-        ``residents`` are the keys that are ready. A key accepted here is *outstanding* until `outcome` is called with it,
-        however it ends; accepting it again meanwhile (to change its tier) costs nothing.
+        ``residents`` are the keys that are ready. A key accepted here is *outstanding* until `outcome` is called with
+        it, however it ends; accepting it again meanwhile (to change its tier) costs nothing.
         """
 
     def outcome(self, preload: Preload) -> None:

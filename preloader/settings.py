@@ -1,0 +1,120 @@
+"""Every setting of the manager, its default, and the range that it may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from preloader.errors import ConfigurationError
+from preloader.toml import TomlDocument
+
+MAX_STEPS = 32
+
+PerTier = tuple[int, int, int]
+"""One figure for each of the tiers, in the order of `preloader.events.Tier`."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a manager behaves.
+
+    Attributes:
+        budget_bytes: What resident resources may occupy in all.
+        steps: How many items ahead predictions look.
+        tier_capacity: How many preloads may wait in each tier; the least probable is dropped beyond that.
+        tier_workers: How many preloads each tier loads at once.
+        loaders: How many loads may run at once in all, needs included; ``None`` sets no further limit.
+        load_timeout_s: After how long a load is given up.
+        load_attempts: How often a load is tried before it counts as failed.
+        retry_wait_s: Wait before the second attempt; it doubles for each further one.
+        quarantine_after: After how many failed loads in a row a resource is quarantined.
+        quarantine_s: For how long it then is not tried.
+        policy: Name of the decision policy.
+        waste_budget: Largest share of preloads that may be wasted, 0 to 1; ``None`` sets no limit.
+        eviction: Name of the eviction policy.
+        autosave_s: How often the predictor's state is saved, where it is given a place.
+
+    Raises:
+        ConfigurationError: A value is of the wrong type or out of its range.
+    """
+
+    budget_bytes: int = 3_000_000_000
+    steps: int = 3
+    tier_capacity: PerTier = (10, 20, 50)
+    tier_workers: PerTier = (3, 3, 3)
+    loaders: int | None = None
+    load_timeout_s: float = 30.0
+    load_attempts: int = 3
+    retry_wait_s: float = 0.1
+    quarantine_after: int = 3
+    quarantine_s: float = 60.0
+    policy: str = "thresholds"
+    waste_budget: float | None = 0.10
+    eviction: str = "predictive"
+    autosave_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        for field, (valid, expected) in _RULES.items():
+            value = getattr(self, field)
+            if not valid(value):
+                raise ConfigurationError(f"{field} must be {expected}, not {value!r}", field=field)
+
+
+def load_settings(path: Path | str) -> Settings:
+    """Read settings from a TOML file; what it leaves out has its default.
+
+    Raises:
+        ConfigurationError: The file cannot be read, is not TOML, or a setting is unknown, of the wrong type or out of
+            its range; the message names file, line and field.
+    """
+    return TomlDocument.read(path).convert((), Settings)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_per_tier(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(map(_is_count, value))
+
+
+_Rule = tuple[Callable[[Any], bool], str]
+_COUNT: _Rule = (_is_count, "a whole number of at least 1")
+_PER_TIER: _Rule = (_is_per_tier, "three whole numbers of at least 1 (immediate, delayed, background)")
+_DURATION: _Rule = (_is_positive, "a number of seconds above 0")
+_NAME: _Rule = (_is_name, "a name")
+
+_RULES: dict[str, _Rule] = {
+    "budget_bytes": (_is_count, "a whole number of bytes, at least 1"),
+    "steps": (lambda value: _is_count(value) and value <= MAX_STEPS, f"a whole number from 1 to {MAX_STEPS}"),
+    "tier_capacity": _PER_TIER,
+    "tier_workers": _PER_TIER,
+    "loaders": (lambda value: value is None or _is_count(value), "a whole number of at least 1, or left out"),
+    "load_timeout_s": _DURATION,
+    "load_attempts": _COUNT,
+    "retry_wait_s": (lambda value: _is_number(value) and value >= 0, "a number of seconds of at least 0"),
+    "quarantine_after": _COUNT,
+    "quarantine_s": _DURATION,
+    "policy": _NAME,
+    "waste_budget": (
+        lambda value: value is None or (_is_number(value) and 0 <= value < 1),
+        "a share from 0 up to but below 1, as 0.1",
+    ),
+    "eviction": _NAME,
+    "autosave_s": _DURATION,
+}
