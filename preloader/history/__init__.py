@@ -11,6 +11,16 @@ from pathlib import Path
 from preloader.errors import HistoryError
 from preloader.events import Event
 from preloader.history.agent_sessions import AgentSessionsReader
+from preloader.history.agent_transcripts import AgentTranscriptsReader
+from preloader.history.bash import BashReader
+from preloader.history.claude_code import ClaudeCodeReader
+from preloader.history.codex import CodexReader
+from preloader.history.csvfile import CsvReader
+from preloader.history.fish import FishReader
+from preloader.history.git import GitReader
+from preloader.history.jsonl import JsonlReader
+from preloader.history.mine import discover_mine
+from preloader.history.parquet import ParquetReader
 from preloader.history.reader import DEFAULT_MAX_BAD_SHARE, BadRecord, Reader, ReadReport
 from preloader.history.sgd import SgdReader
 from preloader.history.splits import (
@@ -23,17 +33,22 @@ from preloader.history.splits import (
     streams,
 )
 from preloader.history.tau2 import Tau2Reader
+from preloader.history.writing import WRITERS, write
+from preloader.history.zsh import ZshReader
 
 __all__ = [
     "DEFAULT_MAX_BAD_SHARE",
     "READERS",
+    "WRITERS",
     "BadRecord",
+    "CsvReader",
     "ReadReport",
     "Reader",
     "Session",
     "SplitRule",
     "Stream",
     "detect",
+    "discover_mine",
     "group_sessions",
     "load_sessions",
     "order_sessions",
@@ -42,14 +57,25 @@ __all__ = [
     "sources",
     "split_sessions",
     "streams",
+    "write",
 ]
 
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
+        JsonlReader(),
+        ParquetReader(),
         AgentSessionsReader(),
+        AgentTranscriptsReader(),
         SgdReader(),
         Tau2Reader(),
+        ClaudeCodeReader(),
+        CodexReader(),
+        ZshReader(),
+        BashReader(),
+        FishReader(),
+        GitReader(),
+        CsvReader(),
     )
 }
 """Every format by its name, in the order in which detection asks them."""
@@ -70,23 +96,25 @@ def detect(path: Path | str) -> Reader:
     raise HistoryError(f"{path}: not a history of a known format; name one of {', '.join(READERS)} with --format")
 
 
-def reader_of(format: str) -> Reader:  # noqa: A002 - the word that users know it by
-    """Return the reader of a format's name.
+def reader_of(format: str | Reader) -> Reader:  # noqa: A002 - the word that users know it by
+    """Return the reader of a format's name; a reader stands for itself.
 
     Raises:
         HistoryError: There is no such format.
     """
+    if not isinstance(format, str):
+        return format
     if format not in READERS:
         raise HistoryError(f"format {format!r} is not known; it must be one of {', '.join(READERS)}")
     return READERS[format]
 
 
-def sources(paths: Iterable[Path | str], format: str | None = None) -> list[tuple[Reader, Path]]:  # noqa: A002
+def sources(paths: Iterable[Path | str], format: str | Reader | None = None) -> list[tuple[Reader, Path]]:  # noqa: A002
     """Return each file to read and its reader; a directory stands for the histories found in it, by name.
 
     Args:
         paths: Files, directories, or repositories.
-        format: The format of all of them; otherwise each is detected.
+        format: The format of all of them, or its reader (a `CsvReader` with its columns); otherwise each is detected.
 
     Raises:
         HistoryError: A path does not exist, its format is not known, or a directory holds no history.
@@ -99,14 +127,14 @@ def sources(paths: Iterable[Path | str], format: str | None = None) -> list[tupl
 
 def read(
     paths: Iterable[Path | str],
-    format: str | None = None,  # noqa: A002
+    format: str | Reader | None = None,  # noqa: A002
     report: ReadReport | None = None,
 ) -> Iterator[Event]:
     """Yield the events of all paths, one file after the other.
 
     Args:
         paths: Files, directories, or repositories.
-        format: The format of all of them; otherwise each is detected.
+        format: The format of all of them, or its reader (a `CsvReader` with its columns); otherwise each is detected.
         report: Counts good and bad records; the default one refuses more than 5 % bad ones.
 
     Raises:
@@ -120,7 +148,7 @@ def read(
 
 def load_sessions(
     paths: Iterable[Path | str],
-    format: str | None = None,  # noqa: A002
+    format: str | Reader | None = None,  # noqa: A002
     report: ReadReport | None = None,
 ) -> list[Session]:
     """Read all paths, as `read` does, and gather the events into sessions, in order of first appearance."""

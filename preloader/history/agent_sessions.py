@@ -52,10 +52,9 @@ class AgentSessionsReader:
 
     def read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         """Yield one event per line; see `Reader.read`."""
-        calls = (call for _, call in records(path, self._decoder, report))
+        calls = records(path, self._decoder.decode, report)
         for _, session in groupby(calls, key=lambda call: (call.repo, call.user, call.session)):
             for call in sorted(session, key=lambda call: (call.ts, call.seq)):
-                report.ok()
                 yield _event(call)
 
 

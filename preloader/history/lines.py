@@ -6,7 +6,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar, cast
 import msgspec
 
 from preloader.errors import HistoryError
+from preloader.history.fields import Malformed
 from preloader.history.reader import ReadReport
 
 T = TypeVar("T")
@@ -24,10 +25,12 @@ MAX_LINE_BYTES = 16 * 2**20
 HEAD_BYTES = 64 * 2**10
 """How much of a file `head` looks at."""
 
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Malformed)
+"""What decoding one record may raise; `blame` says it in words."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _BROKEN_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)
-_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(.+?)`")
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*(:?)|[{}\[\]]')
@@ -70,10 +73,13 @@ def lines(path: Path, report: ReadReport) -> Iterator[tuple[int, bytes]]:
             yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
 
 
-def records(path: Path, decoder: msgspec.json.Decoder[T], report: ReadReport) -> Iterator[tuple[int, T]]:
-    """Yield the line number and the decoded record of each JSON line; skip and report those that cannot be decoded.
+def records(path: Path, decode: Callable[[bytes], T], report: ReadReport) -> Iterator[T]:
+    """Yield each JSON line, decoded; skip and report those that cannot be.
 
-    The caller counts what it accepts with ``report.ok()``.
+    Args:
+        path: The file.
+        decode: Makes a record of a line; what it raises (msgspec's errors, `Malformed`) is what is wrong with the line.
+        report: Counts every record as good or bad before the next is read.
 
     Raises:
         HistoryError: The file cannot be read.
@@ -83,16 +89,32 @@ def records(path: Path, decoder: msgspec.json.Decoder[T], report: ReadReport) ->
         if not line or line.isspace():
             continue
         try:
-            record = decoder.decode(line)
-        except _UNDECODABLE as error:
+            record = decode(line)
+        except UNDECODABLE as error:
             report.skip(path, number, *blame(error))
         else:
-            yield number, record
+            report.ok()
+            yield record
     report.finish()
+
+
+def decode_within(decoder: msgspec.json.Decoder[T], part: msgspec.Raw, field: str) -> T:
+    """Decode a part of a record that was left raw, and blame errors on its place in the whole record.
+
+    Raises:
+        Malformed: It cannot be decoded.
+    """
+    try:
+        return decoder.decode(part)
+    except UNDECODABLE as error:
+        inner, reason = blame(error)
+        raise Malformed(f"{field}.{inner}" if inner else field, reason) from error
 
 
 def blame(error: Exception) -> tuple[str, str]:
     """Return the field that a decoding error is about (``""`` if none) and the reason in words."""
+    if isinstance(error, Malformed):
+        return error.field, error.reason
     if isinstance(error, RecursionError):
         return "", "the record is nested too deeply"
     if isinstance(error, UnicodeDecodeError):

@@ -81,8 +81,7 @@ class SgdReader:
     def read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         """Yield the events of one dialogue after the other; see `Reader.read`."""
         part = path.name.partition(".")[0]
-        for index, (_, dialogue) in enumerate(records(path, self._decoder, report)):
-            report.ok()
+        for index, dialogue in enumerate(records(path, self._decoder.decode, report)):
             yield from _events(dialogue, f"{part}/{dialogue.dialogue_id}", START_S + index * DIALOGUE_S)
 
 

@@ -59,8 +59,7 @@ class Tau2Reader:
 
     def read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         """Yield the events of one episode after the other; see `Reader.read`."""
-        for index, (_, episode) in enumerate(records(path, self._decoder, report)):
-            report.ok()
+        for index, episode in enumerate(records(path, self._decoder.decode, report)):
             yield from _events(episode, START_S + index * EPISODE_S)
 
 
