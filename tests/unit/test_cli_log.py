@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
     with EventLog(path, redact=keep_words) as log:
         for days in reversed(range(5)):
             for user in ("ada", "ben"):
-                when_s, words = time.time() - (days + 0.5) * DAY_S, f"{user}@example.org {days}"
+                when_s = time.time() - (days + 0.5) * DAY_S
                 log.append(
                     Event(user=user, session="s", time_s=when_s, action="say", text=f"{user}@example.org {days}")
                 )
