@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from preloader.errors import ConfigurationError
+from preloader.checks import Rule, check, is_name, is_number, is_whole
 from preloader.toml import TomlDocument
 
 MAX_STEPS = 32
@@ -57,10 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     autosave_s: float = 300.0
 
     def __post_init__(self) -> None:
-        for field, (valid, expected) in _RULES.items():
-            value = getattr(self, field)
-            if not valid(value):
-                raise ConfigurationError(f"{field} must be {expected}, not {value!r}", field=field)
+        check(self, _RULES)
 
 
 def load_settings(path: Path | str) -> Settings:
@@ -74,47 +69,39 @@ def load_settings(path: Path | str) -> Settings:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    return is_whole(value, 1)
 
 
 def _is_per_tier(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 3 and all(map(_is_count, value))
 
 
-_Rule = tuple[Callable[[Any], bool], str]
-_COUNT: _Rule = (_is_count, "a whole number of at least 1")
-_PER_TIER: _Rule = (_is_per_tier, "three whole numbers of at least 1 (immediate, delayed, background)")
-_DURATION: _Rule = (_is_positive, "a number of seconds above 0")
-_NAME: _Rule = (_is_name, "a name")
+def _is_duration(value: Any) -> bool:
+    return is_number(value) and value > 0
 
-_RULES: dict[str, _Rule] = {
-    "budget_bytes": (_is_count, "a whole number of bytes, at least 1"),
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and 0 <= value < 1
+
+
+_COUNT: Rule = (_is_count, "a whole number of at least 1")
+_PER_TIER: Rule = (_is_per_tier, "three whole numbers of at least 1 (immediate, delayed, background)")
+_DURATION: Rule = (_is_duration, "a number of seconds above 0")
+_NAME: Rule = (is_name, "a name")
+
+_RULES: dict[str, Rule] = {
+    "budget_bytes": _COUNT,
     "steps": (lambda value: _is_count(value) and value <= MAX_STEPS, f"a whole number from 1 to {MAX_STEPS}"),
     "tier_capacity": _PER_TIER,
     "tier_workers": _PER_TIER,
     "loaders": (lambda value: value is None or _is_count(value), "a whole number of at least 1, or left out"),
     "load_timeout_s": _DURATION,
     "load_attempts": _COUNT,
-    "retry_wait_s": (lambda value: _is_number(value) and value >= 0, "a number of seconds of at least 0"),
+    "retry_wait_s": (lambda value: is_number(value) and value >= 0, "a number of seconds of at least 0"),
     "quarantine_after": _COUNT,
     "quarantine_s": _DURATION,
     "policy": _NAME,
-    "waste_budget": (
-        lambda value: value is None or (_is_number(value) and 0 <= value < 1),
-        "a share from 0 up to but below 1, as 0.1",
-    ),
+    "waste_budget": (lambda value: value is None or _is_share(value), "a share from 0 up to but below 1, such as 0.1"),
     "eviction": _NAME,
     "autosave_s": _DURATION,
 }

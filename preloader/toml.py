@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from preloader.checks import shown
 from preloader.errors import ConfigurationError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -170,14 +171,13 @@ class TomlDocument:
         return self._lines[keys]
 
     def place(self, keys: Keys) -> str:
-        """Return ``file:line`` of a value."""
-        return f"{self.path}:{self.line(keys)}"
+        """Return file, line and field of a value, as messages begin."""
+        at = f", field '{dotted(keys)}'" if keys else ""
+        return f"{self.path}:{self.line(keys)}{at}"
 
     def error(self, keys: Keys, reason: str) -> ConfigurationError:
         """Return the error that blames one value."""
-        field = dotted(keys)
-        at = f", field {field!r}" if field else ""
-        return ConfigurationError(f"{self.place(keys)}{at}: {reason}", field=field)
+        return ConfigurationError(f"{self.place(keys)}: {reason}", field=dotted(keys))
 
     def value(self, keys: Keys) -> Any:
         """Return the value at ``keys``."""
@@ -219,12 +219,6 @@ def _steps(path: str) -> Keys:
 def dotted(keys: Keys) -> str:
     """Return keys as a person writes them: ``components.tts.requires[1]``."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is shown in a message: shortened where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

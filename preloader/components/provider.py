@@ -1,0 +1,85 @@
+"""The provider over a component registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from preloader.components.blocking import Blocking
+from preloader.components.component import Component
+from preloader.components.graph import ComponentGraph
+from preloader.components.loaders import measured_bytes
+from preloader.errors import UnknownResourceError
+from preloader.events import resource_key
+from preloader.ports import Cost, Executor, Loaded
+from preloader.toml import did_you_mean
+
+
+class RegistryProvider(Blocking):
+    """Makes the components of a registry ready; `ComponentRegistry.provider` makes one.
+
+    A component occupies what its loader states (`Loaded`), else what is measured (buffers, arrays, mappings), else what
+    was declared. `cost` gives the declared bytes until the component was loaded once, and what it occupied then after
+    that.
+    """
+
+    def __init__(
+        self, components: Mapping[str, Component], graph: ComponentGraph, kind: str, executor: Executor | None
+    ) -> None:
+        super().__init__(executor)
+        self.kind = kind
+        self.immutable = all(component.loader.immutable for component in components.values())
+        self._components = {resource_key(kind, name): component for name, component in components.items()}
+        self._graph = graph
+        self._bytes = {key: component.bytes for key, component in self._components.items()}
+        self._dependencies: dict[str, tuple[str, ...]] = {}
+
+    async def load(self, key: str) -> Loaded:
+        """Make a component ready.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+            LoadError: Its loader cannot be found, or its file cannot be read.
+            Exception: Whatever its loader raises.
+        """
+        component = self._component(key)
+        made = await component.loader.load(self.executor)
+        if not isinstance(made, Loaded):
+            measured = measured_bytes(made)
+            made = Loaded(made, component.bytes if measured is None else measured)
+        self._bytes[key] = made.bytes
+        return made
+
+    async def unload(self, key: str, value: Any) -> None:
+        """Release a component."""
+        await self._component(key).loader.unload(self.executor, value)
+
+    async def is_fresh(self, key: str, value: Any) -> bool:
+        """Return whether the component is what loading would make now: asked of files only."""
+        return await self._component(key).loader.is_fresh(self.executor, value)
+
+    def cost(self, key: str) -> Cost:
+        """Return the declared seconds, and the bytes that it occupied when last loaded, else the declared ones.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+        """
+        return Cost(self._component(key).load_s, self._bytes[key])
+
+    def dependencies(self, key: str) -> Sequence[str]:
+        """Return all components that must be ready before this one, transitively, in a loadable order.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+        """
+        component = self._component(key)
+        if key not in self._dependencies:
+            required = self._graph.dependencies(component.name)
+            self._dependencies[key] = tuple(resource_key(self.kind, name) for name in required)
+        return self._dependencies[key]
+
+    def _component(self, key: str) -> Component:
+        try:
+            return self._components[key]
+        except KeyError:
+            raise UnknownResourceError(f"there is no {key!r}; {did_you_mean(key, list(self._components))}") from None
