@@ -1,8 +1,166 @@
-"""Logging for the whole package: one standard-library logger, silent until the application configures it."""
+"""What the package says about itself: one logger, and the ledger that accounts for every need and every preload."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from preloader.events import Decision, Need, NeedOutcome, Preload, PreloadOutcome, Tier
 
 logger = logging.getLogger("preloader")
+"""Silent until the application configures it. What speculation does is logged at debug level."""
 logger.addHandler(logging.NullHandler())
+
+Listener = Callable[[Need | Preload], None]
+
+
+class OpenPreload:
+    """A preload that has not ended: queued, loading, or resident and not used yet. Only the ledger ends it."""
+
+    __slots__ = (
+        "bytes",
+        "deadline_s",
+        "ended",
+        "key",
+        "needed",
+        "probability",
+        "queued_s",
+        "ready_s",
+        "session",
+        "started_s",
+        "steps",
+        "tier",
+        "user",
+    )
+
+    def __init__(
+        self, decision: Decision, tier: Tier, user: str, session: str, now_s: float, deadline_s: float | None
+    ) -> None:
+        self.key = decision.key
+        self.tier = tier
+        self.probability = decision.probability
+        self.steps = decision.steps
+        self.user = user
+        self.session = session
+        self.deadline_s = deadline_s
+        self.queued_s = now_s
+        self.started_s: float | None = None
+        self.ready_s: float | None = None
+        self.bytes = 0
+        self.needed = False  # a need has joined it in flight
+        self.ended = False
+
+    @property
+    def urgency(self) -> tuple[int, float]:
+        """Sorts the more urgent first: nearest need, then likeliest."""
+        return (self.steps, -self.probability)
+
+
+class LedgerTotals(msgspec.Struct, frozen=True):
+    """A snapshot of the ledger.
+
+    Attributes:
+        needs: How many needs ended in each of `NeedOutcome`.
+        preloads: How many preloads ended in each of `PreloadOutcome`.
+        preload_bytes: Bytes of the preloads that ended in each.
+        open_preloads: Preloads that have not ended.
+        waited_s: Seconds that needs waited, in all.
+    """
+
+    needs: dict[str, int]
+    preloads: dict[str, int]
+    preload_bytes: dict[str, int]
+    open_preloads: int
+    waited_s: float
+
+    @property
+    def timely_hit_rate(self) -> float:
+        """Hits ÷ needs; 0 where there were none."""
+        return self.needs[NeedOutcome.HIT] / max(1, sum(self.needs.values()))
+
+    @property
+    def waste(self) -> float:
+        """Wasted ÷ (used + wasted), by count; 0 where there were none."""
+        used, wasted = self.preloads[PreloadOutcome.USED], self.preloads[PreloadOutcome.WASTED]
+        return wasted / max(1, used + wasted)
+
+
+class Ledger:
+    """Double-entry book of speculation: each need and each preload ends in exactly one outcome.
+
+    Args:
+        listeners: Called with every `Need` and `Preload` as it ends, on the loop's thread. One that raises is logged
+            and stays; it cannot harm the manager.
+    """
+
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._listeners = tuple(listeners)
+        self._needs: Counter[NeedOutcome] = Counter()
+        self._preloads: Counter[PreloadOutcome] = Counter()
+        self._bytes: Counter[PreloadOutcome] = Counter()
+        self._open: set[OpenPreload] = set()
+        self._waited_s = 0.0
+
+    def open(self, preload: OpenPreload) -> None:
+        """Enter a preload that was queued."""
+        self._open.add(preload)
+
+    def open_preloads(self) -> list[OpenPreload]:
+        """Return the preloads that have not ended, in no particular order."""
+        return list(self._open)
+
+    def close(self, preload: OpenPreload, outcome: PreloadOutcome, reason: str, now_s: float) -> Preload:
+        """End a preload, once.
+
+        Raises:
+            KeyError: It has ended before, or was never opened.
+        """
+        self._open.remove(preload)
+        preload.ended = True
+        self._preloads[outcome] += 1
+        self._bytes[outcome] += preload.bytes
+        ended = Preload(
+            key=preload.key,
+            user=preload.user,
+            session=preload.session,
+            tier=preload.tier,
+            probability=preload.probability,
+            steps=preload.steps,
+            bytes=preload.bytes,
+            queued_s=preload.queued_s,
+            started_s=preload.started_s,
+            ready_s=preload.ready_s,
+            ended_s=now_s,
+            outcome=outcome,
+            reason=reason,
+        )
+        logger.debug("preload of %s %s: %s", ended.key, outcome, reason)
+        self._publish(ended)
+        return ended
+
+    def need(self, key: str, user: str, session: str, outcome: NeedOutcome, waited_s: float, now_s: float) -> None:
+        """Enter a need that has ended."""
+        self._needs[outcome] += 1
+        self._waited_s += waited_s
+        if self._listeners:
+            self._publish(Need(key=key, user=user, session=session, time_s=now_s, outcome=outcome, waited_s=waited_s))
+
+    def totals(self) -> LedgerTotals:
+        """Return the totals so far."""
+        return LedgerTotals(
+            needs={outcome.value: self._needs[outcome] for outcome in NeedOutcome},
+            preloads={outcome.value: self._preloads[outcome] for outcome in PreloadOutcome},
+            preload_bytes={outcome.value: self._bytes[outcome] for outcome in PreloadOutcome},
+            open_preloads=len(self._open),
+            waited_s=self._waited_s,
+        )
+
+    def _publish(self, ended: Need | Preload) -> None:
+        for listener in self._listeners:
+            try:
+                listener(ended)
+            except Exception:
+                logger.exception("a listener failed on %s", ended)

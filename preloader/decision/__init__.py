@@ -1,0 +1,21 @@
+"""Decisions: tier routing and the waste budget."""
+
+from preloader.decision.policies import NoPreload, ThresholdPolicy, Thresholds, base_policy
+from preloader.decision.waste import WasteBudget
+from preloader.ports import DecisionPolicy
+
+__all__ = ["NoPreload", "ThresholdPolicy", "Thresholds", "WasteBudget", "base_policy", "make_policy"]
+
+
+def make_policy(name: str, waste: float | None = None) -> DecisionPolicy:
+    """Return a decision policy by name.
+
+    Args:
+        name: One of `preloader.decision.policies.POLICIES`.
+        waste: The share of preloads that may be wasted; ``None`` sets no budget.
+
+    Raises:
+        ConfigurationError: There is no such policy, or the share is out of its range.
+    """
+    policy = base_policy(name)
+    return policy if waste is None else WasteBudget(policy, waste)

@@ -1,0 +1,1 @@
+"""The three tiers, loads in flight, and what keeps a bad loader from doing harm."""

@@ -1,0 +1,140 @@
+"""The one store: resident resources under a byte budget, with room reserved before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import KeysView, Mapping
+from typing import Any
+
+from preloader.events import Prediction
+from preloader.ports import EvictionPolicy, Loaded, Provider, Resident
+from preloader.telemetry import OpenPreload
+
+
+class Entry:
+    """A resident resource.
+
+    Attributes:
+        key: Its resource key.
+        value: What ``get`` serves.
+        bytes: What it occupies of the budget.
+        load_s: How long it took to load: what losing it would cost.
+        preload: The preload that brought it, until a need used it or the preload was written off.
+        provider: What loaded it and will unload it.
+        holds: The dependencies that it keeps pinned.
+        pins: How many users and dependents hold it; it is not evicted while there are any.
+        stored: False once it has left the store (or never entered it).
+    """
+
+    __slots__ = ("bytes", "holds", "key", "load_s", "pins", "preload", "provider", "stored", "value")
+
+    def __init__(
+        self, key: str, loaded: Loaded, provider: Provider, load_s: float, preload: OpenPreload | None
+    ) -> None:
+        self.key = key
+        self.value: Any = loaded.value
+        self.bytes = loaded.bytes
+        self.provider = provider
+        self.load_s = load_s
+        self.preload = preload
+        self.holds: tuple[Entry, ...] = ()
+        self.pins = 0
+        self.stored = False
+
+
+class Store:
+    """Entries within ``capacity_bytes``: occupied and reserved bytes together never exceed it.
+
+    The store decides what fits, its policy what goes. It never unloads: whoever removes an entry releases the value.
+
+    Args:
+        capacity_bytes: The budget.
+        eviction: The policy that names victims.
+    """
+
+    def __init__(self, capacity_bytes: int, eviction: EvictionPolicy) -> None:
+        self.capacity_bytes = capacity_bytes
+        self._eviction = eviction
+        self._entries: dict[str, Entry] = {}
+        self._reserved: dict[str, int] = {}
+        self._occupied_bytes = 0
+        self._reserved_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def keys(self) -> KeysView[str]:
+        """Return a live view of the resident keys."""
+        return self._entries.keys()
+
+    def entries(self) -> list[Entry]:
+        """Return the resident entries."""
+        return list(self._entries.values())
+
+    @property
+    def occupied_bytes(self) -> int:
+        """Bytes of the resident entries."""
+        return self._occupied_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that are neither occupied nor reserved."""
+        return self.capacity_bytes - self._occupied_bytes - self._reserved_bytes
+
+    def get(self, key: str) -> Entry | None:
+        """Return the entry of ``key``, without counting a use."""
+        return self._entries.get(key)
+
+    def used(self, entry: Entry) -> None:
+        """Tell the policy that ``entry`` was used."""
+        self._eviction.used(entry.key)
+
+    def victims(
+        self, bytes_: int, predictions: Mapping[str, Prediction], candidate: Resident | None = None
+    ) -> list[Entry] | None:
+        """Return what would have to go for ``bytes_`` more; ``None`` where that is impossible or not worth it."""
+        missing = bytes_ - self.free_bytes
+        if missing <= 0:
+            return []
+        pinned = {key for key, entry in self._entries.items() if entry.pins}
+        keys = self._eviction.victims(missing, pinned, predictions, candidate)
+        return None if keys is None else [self._entries[key] for key in keys]
+
+    def reserve(self, key: str, bytes_: int) -> None:
+        """Set room aside for a load that starts; the caller has made it free.
+
+        Raises:
+            ValueError: There is no such room.
+        """
+        if bytes_ > self.free_bytes:
+            raise ValueError(f"cannot reserve {bytes_} bytes for {key}: only {self.free_bytes} are free")
+        self._reserved[key] = bytes_
+        self._reserved_bytes += bytes_
+
+    def release(self, key: str) -> None:
+        """Give back the room reserved for ``key``, if there is any."""
+        self._reserved_bytes -= self._reserved.pop(key, 0)
+
+    def admit(self, entry: Entry) -> None:
+        """Store an entry in free room.
+
+        Raises:
+            ValueError: It does not fit, or its key is resident.
+        """
+        if entry.bytes > self.free_bytes:
+            raise ValueError(f"{entry.key} occupies {entry.bytes} bytes, only {self.free_bytes} are free")
+        if entry.key in self._entries:
+            raise ValueError(f"{entry.key} is resident already")
+        self._entries[entry.key] = entry
+        self._occupied_bytes += entry.bytes
+        entry.stored = True
+        self._eviction.admitted(Resident(entry.key, entry.bytes, entry.load_s))
+
+    def remove(self, entry: Entry) -> None:
+        """Take an entry out; its value is the caller's to release."""
+        del self._entries[entry.key]
+        self._occupied_bytes -= entry.bytes
+        entry.stored = False
+        self._eviction.removed(entry.key)

@@ -1,0 +1,101 @@
+"""Tier routing: which predictions become preloads, and how urgently."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from preloader.errors import ConfigurationError
+from preloader.events import Decision, Prediction, Preload, Tier
+from preloader.ports import Budget, DecisionPolicy
+
+
+class NoPreload:
+    """Refuses everything: what a run without preloading uses."""
+
+    name = "none"
+
+    def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
+        """See `DecisionPolicy`."""
+        return []
+
+    def outcome(self, preload: Preload) -> None:
+        """See `DecisionPolicy`."""
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """The probabilities from which a tier is chosen.
+
+    Attributes:
+        immediate: P(next item) above this goes to the immediate tier.
+        delayed: P(within two items) above this goes to the delayed tier.
+        background: P(used if loaded) of at least this goes to the background tier.
+    """
+
+    immediate: float = 0.9
+    delayed: float = 0.7
+    background: float = 0.3
+
+
+class ThresholdPolicy:
+    """Routes by fixed thresholds: sure and next → immediate, likely and near → delayed, possible → background.
+
+    Args:
+        thresholds: Where to cut.
+    """
+
+    name = "thresholds"
+
+    def __init__(self, thresholds: Thresholds | None = None) -> None:
+        self._at = thresholds or Thresholds()
+
+    def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
+        """See `DecisionPolicy`. Predictions below a tenth of the lowest threshold are not worth a word."""
+        floor = self._at.background / 10
+        decisions = [
+            self._resident(prediction) if prediction.key in residents else self._route(prediction)
+            for prediction in predictions
+            if prediction.p_use_if_loaded >= floor
+        ]
+        decisions.sort(key=lambda decision: (decision.steps, -decision.probability))
+        return decisions
+
+    def outcome(self, preload: Preload) -> None:
+        """See `DecisionPolicy`. Fixed thresholds learn nothing."""
+
+    def _route(self, prediction: Prediction) -> Decision:
+        key, at = prediction.key, self._at
+        next_item = prediction.per_step[0]
+        within_two = 1.0 - (1.0 - next_item) * (1.0 - sum(prediction.per_step[1:2]))
+        if next_item > at.immediate:
+            rule = "P(next) {p:.2f} > {at}: immediate"
+            return Decision(key, Tier.IMMEDIATE, next_item, 1, rule, {"p": next_item, "at": at.immediate})
+        if within_two > at.delayed:
+            rule = "P(within 2) {p:.2f} > {at}: delayed"
+            return Decision(key, Tier.DELAYED, within_two, 2, rule, {"p": within_two, "at": at.delayed})
+        worth, steps = prediction.p_use_if_loaded, len(prediction.per_step)
+        if worth >= at.background:
+            rule = "P(used if loaded) {p:.2f} ≥ {at}: background"
+            return Decision(key, Tier.BACKGROUND, worth, steps, rule, {"p": worth, "at": at.background})
+        return Decision(
+            key, None, worth, steps, "P(used if loaded) {p:.2f} < {at}: refused", {"p": worth, "at": at.background}
+        )
+
+    def _resident(self, prediction: Prediction) -> Decision:
+        return Decision(prediction.key, None, prediction.p_use_soon, len(prediction.per_step), "ready already: refused")
+
+
+POLICIES: dict[str, type[DecisionPolicy]] = {policy.name: policy for policy in (NoPreload, ThresholdPolicy)}
+
+
+def base_policy(name: str) -> DecisionPolicy:
+    """Return a new decision policy by name.
+
+    Raises:
+        ConfigurationError: There is no policy of that name.
+    """
+    try:
+        return POLICIES[name]()
+    except KeyError:
+        raise ConfigurationError(f"unknown decision policy {name!r}: choose one of {', '.join(POLICIES)}") from None

@@ -1,0 +1,146 @@
+"""The waste budget: a token bucket that keeps what any policy wastes within a share, under any drift."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from preloader.errors import ConfigurationError, UnknownResourceError
+from preloader.events import Decision, Prediction, Preload, PreloadOutcome
+from preloader.ports import Budget, DecisionPolicy
+
+
+class Account:
+    """One token bucket, in units of preloads or of bytes.
+
+    Invariant, whatever happens: wasted + outstanding ≤ allowance + earned, where each unit used earns α / (1 − α).
+
+    Args:
+        share: α, the share of what is preloaded that may be wasted.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._earn = share / (1.0 - share)
+        self.used = 0.0
+        self.wasted = 0.0
+        self.outstanding = 0.0
+
+    def left(self, allowance: float) -> float:
+        """Return how much more may be outstanding."""
+        return allowance + self._earn * self.used - self.wasted - self.outstanding
+
+    def settle(self, charged: float, actual: float, outcome: PreloadOutcome) -> None:
+        """Take back what was charged and enter what came of it."""
+        self.outstanding -= charged
+        if outcome is PreloadOutcome.USED:
+            self.used += actual
+        elif outcome is PreloadOutcome.WASTED:
+            self.wasted += actual
+
+
+class _Charge(msgspec.Struct, frozen=True):
+    bytes: int
+    probability: float
+
+
+class WasteBudget:
+    """Holds the waste of another policy to a share α, by count and by bytes.
+
+    Each used preload earns α / (1 − α), each wasted one costs 1, and outstanding ones count as wasted until they end,
+    so that wasted ≤ b + ε·N + α / (1 − α) · used holds by construction, with N the number of decisions taken. The
+    trickle ε keeps exploration alive when everything has been spent. By bytes the same holds with b + ε·N scaled by
+    the largest preload so far; there a preload is charged what it is expected to occupy, so a resource that turns out
+    larger than its provider said can exceed the bound by the difference.
+
+    So that the budget goes to the best candidates and not to the first, a price rises as it runs out: a candidate
+    must be likelier than (1 − α) · (1 − expected balance ÷ `depth`), where the expected balance reckons outstanding
+    preloads at their probabilities. Where probabilities are calibrated, the price settles where waste meets α.
+
+    Args:
+        policy: The policy underneath.
+        share: α, from 0 up to but below 1.
+        burst: b, how many preloads may be wasted before any was useful.
+        trickle: ε, what each decision adds.
+        depth: Over how many preloads of balance the price falls to nothing.
+
+    Raises:
+        ConfigurationError: ``share`` is out of its range.
+    """
+
+    def __init__(
+        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.001, depth: float = 10.0
+    ) -> None:
+        if not 0.0 <= share < 1.0:
+            raise ConfigurationError(f"the waste budget is a share from 0 up to but below 1, not {share!r}")
+        self.name = policy.name
+        self.share = share
+        self.count = Account(share)
+        self.bytes = Account(share)
+        self.decisions = 0
+        self.largest_bytes = 0
+        self._policy = policy
+        self._burst = burst
+        self._trickle = trickle
+        self._depth = depth
+        self._charges: dict[str, _Charge] = {}
+        self._expected_waste = 0.0
+
+    @property
+    def allowance(self) -> float:
+        """The allowance b + ε·N: what may be wasted beyond the share."""
+        return self._burst + self._trickle * self.decisions
+
+    @property
+    def price(self) -> float:
+        """The probability that a candidate must exceed at present."""
+        used = self.count.used + self.count.outstanding - self._expected_waste
+        earned = self.share / (1.0 - self.share) * used
+        balance = self.allowance + earned - self.count.wasted - self._expected_waste
+        return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - balance / self._depth)))
+
+    def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
+        """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
+        self.decisions += 1
+        decisions = self._policy.decide(predictions, residents, budget)
+        accepted = [at for at, decision in enumerate(decisions) if decision.tier is not None]
+        for at in sorted(accepted, key=lambda at: -decisions[at].probability):
+            if (refusal := self._charge(decisions[at], budget)) is not None:
+                decisions[at] = refusal
+        return decisions
+
+    def outcome(self, preload: Preload) -> None:
+        """See `DecisionPolicy`."""
+        charge = self._charges.pop(preload.key, None)
+        if charge is not None:
+            self._expected_waste -= 1.0 - charge.probability
+            self.count.settle(1.0, 1.0, preload.outcome)
+            self.bytes.settle(charge.bytes, preload.bytes, preload.outcome)
+        self._policy.outcome(preload)
+
+    def _charge(self, decision: Decision, budget: Budget) -> Decision | None:
+        """Charge an accepted decision, unless it is outstanding already; return the refusal where it is too dear."""
+        if decision.key in self._charges:
+            return None
+        if decision.probability <= (price := self.price):
+            rule = "P {p:.2f} ≤ {price:.2f}, the waste budget's price: refused"
+            return _refused(decision, rule, {"p": decision.probability, "price": price})
+        try:
+            bytes_ = budget.cost(decision.key).bytes
+        except UnknownResourceError:
+            return _refused(decision, "no such resource: refused", {})
+        largest = max(self.largest_bytes, bytes_)
+        if self.count.left(self.allowance) < 1.0:
+            return _refused(decision, "the waste budget of {share:.0%} is spent: refused", {"share": self.share})
+        if self.bytes.left(self.allowance * largest) < bytes_:
+            return _refused(decision, "the waste budget's bytes are spent: refused", {})
+        self.largest_bytes = largest
+        self.count.outstanding += 1.0
+        self.bytes.outstanding += bytes_
+        self._expected_waste += 1.0 - decision.probability
+        self._charges[decision.key] = _Charge(bytes_, decision.probability)
+        return None
+
+
+def _refused(decision: Decision, rule: str, values: dict[str, float | str]) -> Decision:
+    return Decision(decision.key, None, decision.probability, decision.steps, rule, values)

@@ -1,0 +1,312 @@
+"""From a key to a resident entry: single flight, dependencies first, room made before anything is loaded.
+
+This is the half of the manager that moves resources; `preloader.manager` is the half that decides which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from preloader.cache import Entry, Store
+from preloader.errors import ConfigurationError, LoadError, PreloaderError, UnknownResourceError
+from preloader.events import Prediction, PreloadOutcome, kind_of
+from preloader.ports import Cost, Provider, Resident
+from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots
+from preloader.scheduling.guard import LoadGuard
+from preloader.settings import Settings
+from preloader.telemetry import OpenPreload, logger
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+Outlook = Callable[[], Mapping[str, Prediction]]
+EndPreload = Callable[[OpenPreload, PreloadOutcome, str], None]
+
+
+class NoRoom(LoadError):
+    """Room for a speculative load could be made only at the cost of something worth more, or not at all."""
+
+
+class Loader:
+    """Loads resources into the store, and takes them out of it.
+
+    Args:
+        providers: By kind.
+        store: Where entries live.
+        settings: Limits of single loads, and how many run at once.
+        outlook: Returns what is expected to be used soon, for eviction.
+        end: Called when a preload ends here.
+        spawn: Starts a task that the manager owns.
+        landed: Called after each flight, when slots may have become free.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        store: Store,
+        settings: Settings,
+        *,
+        outlook: Outlook,
+        end: EndPreload,
+        spawn: Spawn,
+        landed: Callable[[], None],
+    ) -> None:
+        self.flights: dict[str, Flight[Entry]] = {}
+        self.slots: LoadSlots[Entry] = LoadSlots(settings.loaders)
+        self.guard = LoadGuard(settings)
+        self.counts: Counter[str] = Counter()
+        self._providers = providers
+        self._store = store
+        self._unloading: set[asyncio.Task[None]] = set()
+        self._unload_timeout_s = settings.load_timeout_s
+        self._outlook = outlook
+        self._end = end
+        self._spawn = spawn
+        self._landed = landed
+
+    def provider(self, key: str) -> Provider:
+        """Return the provider of a key's kind.
+
+        Raises:
+            UnknownResourceError: There is none.
+        """
+        try:
+            return self._providers[kind_of(key)]
+        except KeyError:
+            known = ", ".join(sorted(self._providers)) or "none"
+            raise UnknownResourceError(f"no provider for {key!r}: the kinds with one are {known}") from None
+
+    def dependencies(self, key: str) -> Sequence[str]:
+        """Return what must be ready before ``key``; nothing where the resource is unknown."""
+        try:
+            return self.provider(key).dependencies(key)
+        except UnknownResourceError:
+            return ()
+
+    def cost(self, key: str) -> Cost:
+        """Return the expected cost of a key with its dependencies, as far as they are not resident."""
+        provider = self.provider(key)
+        costs = [
+            self.provider(part).cost(part) for part in (*provider.dependencies(key), key) if part not in self._store
+        ]
+        return Cost(sum(cost.seconds for cost in costs), sum(cost.bytes for cost in costs))
+
+    def worth_loading(self, preload: OpenPreload) -> bool:
+        """Return whether room for a preload exists or is worth making."""
+        return self._victims(preload.key, self.cost(preload.key), preload) is not None
+
+    def start(self, key: str, preload: OpenPreload | None = None, *, foreground: bool) -> Flight[Entry]:
+        """Start a flight. The caller has made sure that there is none for this key, or that it is being cancelled."""
+        flight: Flight[Entry] = Flight(key, foreground=foreground, preload=preload)
+        self.flights[key] = flight
+        flight.takes_off(self._spawn(self._fly(flight), f"flight {key}"))
+        return flight
+
+    def in_flight(self, key: str) -> Flight[Entry] | None:
+        """Return the flight of ``key`` that can be joined."""
+        flight = self.flights.get(key)
+        return None if flight is None or flight.cancel_reason else flight
+
+    async def board(self, flight: Flight[Entry]) -> Entry:
+        """Wait for a flight and return its entry, pinned once for the caller.
+
+        A flight that nobody waits for any more is cancelled, unless it is a preload in its own right.
+        """
+        flight.passengers += 1
+        try:
+            return await asyncio.shield(flight.landed)
+        except asyncio.CancelledError:
+            if flight.landed.done() and flight.landed.exception() is None:
+                self.unpin(flight.landed.result())
+            else:
+                flight.passengers -= 1
+                if not flight.passengers and flight.own_preload is None:
+                    flight.cancel("cancelled in flight: nobody waits for it any more")
+            raise
+
+    def served(self, entry: Entry) -> None:
+        """A need was served from ``entry``: the preloads that brought it and what it stands on were of use."""
+        if entry.stored:
+            self._store.used(entry)
+        for part in (entry, *entry.holds):
+            preload, part.preload = part.preload, None
+            if preload is None or preload.ended:
+                continue
+            if preload.key == part.key:
+                self._end(preload, PreloadOutcome.USED, "used")
+            else:  # a dependency that was brought for something else counts for that no longer
+                preload.bytes -= part.bytes
+
+    def evict(self, entry: Entry, reason: str) -> None:
+        """Take an entry out of the store; its value is unloaded once nobody holds it."""
+        self._store.remove(entry)
+        preload = entry.preload
+        if preload is not None and not preload.ended and preload.key == entry.key:
+            self._end(preload, PreloadOutcome.WASTED, reason)
+        if not entry.pins:
+            self._retire(entry)
+
+    def unpin(self, entry: Entry, *, keep: bool = False) -> None:
+        """Let go of an entry; one not stored is unloaded with its last holder, unless ``keep`` hands it over."""
+        entry.pins -= 1
+        if not entry.pins and not entry.stored:
+            self._retire(entry, unload=not keep)
+
+    async def unloaded(self) -> None:
+        """Wait until every value that was let go of is unloaded."""
+        if self._unloading:
+            await asyncio.wait(self._unloading)
+
+    async def _fly(self, flight: Flight[Entry]) -> None:
+        try:
+            entry = await self._load(flight)
+        except asyncio.CancelledError:
+            self._crash(flight, CancelledLoad(flight.cancel_reason or "cancelled in flight: shutdown"))
+        except PreloaderError as error:
+            self._crash(flight, error)
+        except Exception as error:
+            logger.exception("the provider of %s failed outside its loader", flight.key)
+            self._crash(flight, LoadError(f"cannot load {flight.key}: {type(error).__name__}: {error}"))
+        else:
+            self._land(flight, entry)
+        finally:
+            if self.flights.get(flight.key) is flight:
+                del self.flights[flight.key]
+            self._landed()
+
+    def _land(self, flight: Flight[Entry], entry: Entry) -> None:
+        entry.pins += flight.passengers
+        preload = flight.own_preload
+        if preload is not None and not preload.ended:
+            preload.ready_s = asyncio.get_running_loop().time()
+            if preload.needed:
+                self._end(preload, PreloadOutcome.USED, "joined in flight")
+            elif not entry.stored:
+                self._end(preload, PreloadOutcome.WASTED, "larger than expected: it did not fit")
+        if not entry.stored and not entry.pins:
+            self._retire(entry)
+        flight.landed.set_result(entry)
+
+    def _crash(self, flight: Flight[Entry], error: PreloaderError) -> None:
+        preload = flight.own_preload
+        if preload is not None and not preload.ended:
+            if not isinstance(error, CancelledLoad | NoRoom):
+                outcome = PreloadOutcome.FAILED
+            elif preload.started_s is None:
+                outcome = PreloadOutcome.DROPPED
+            else:
+                outcome = PreloadOutcome.WASTED
+            self._end(preload, outcome, str(error))
+        flight.landed.set_exception(error)
+
+    async def _load(self, flight: Flight[Entry]) -> Entry:
+        provider = self.provider(flight.key)
+        held: list[Entry] = []
+        try:
+            for dependency in provider.dependencies(flight.key):
+                held.append(await self._hold(dependency, flight))  # noqa: PERF401 - what is held must survive a failure
+            entry = await self._load_alone(flight, provider)
+        except BaseException:
+            for holding in held:
+                self.unpin(holding)
+            raise
+        entry.holds = tuple(held)
+        return entry
+
+    async def _hold(self, dependency: str, flight: Flight[Entry]) -> Entry:
+        """Return a dependency's entry, pinned; load it first where it is not resident."""
+        entry = self._store.get(dependency)
+        if entry is not None:
+            entry.pins += 1
+            return entry
+        child = self.in_flight(dependency) or self.start(dependency, flight.preload, foreground=flight.foreground)
+        if flight.foreground:
+            self.slots.promote(child)
+        flight.waits_for = child
+        try:
+            return await self.board(child)
+        finally:
+            flight.waits_for = None
+
+    async def _load_alone(self, flight: Flight[Entry], provider: Provider) -> Entry:
+        key, preload, loop = flight.key, flight.preload, asyncio.get_running_loop()
+        await self.slots.acquire(flight)
+        try:
+            expected = provider.cost(key)
+            if self._make_room(flight, expected):
+                self._store.reserve(key, expected.bytes)
+            started_s = loop.time()
+            if preload is not None and preload.started_s is None:
+                preload.started_s = started_s
+            try:
+                loaded = await self.guard.load(key, provider)
+            finally:
+                self._store.release(key)
+            entry = Entry(key, loaded, provider, loop.time() - started_s, preload)
+        finally:
+            self.slots.release(flight)
+        if preload is not None and not preload.ended:
+            preload.bytes += entry.bytes
+        if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
+            self._store.admit(entry)
+        return entry
+
+    def _make_room(self, flight: Flight[Entry], cost: Cost, *, loaded: bool = False) -> bool:
+        """Evict what must go; return whether there is room now.
+
+        Raises:
+            NoRoom: There is none for a speculative load that has not begun.
+        """
+        preload = None if flight.foreground else flight.preload
+        victims = self._victims(flight.key, cost, preload)
+        if victims is None:
+            if flight.foreground or loaded:
+                self.counts["not_stored"] += 1
+                return False
+            raise NoRoom("no room that is worth making")
+        for victim in victims:
+            self.counts["evictions"] += 1
+            self.evict(victim, f"evicted unused, for {flight.key}")
+        return True
+
+    def _victims(self, key: str, cost: Cost, preload: OpenPreload | None) -> list[Entry] | None:
+        if cost.bytes <= self._store.free_bytes:
+            return []
+        predictions = self._outlook()
+        if preload is None:
+            return self._store.victims(cost.bytes, predictions)
+        if key not in predictions:  # hinted, or a dependency: what it is loaded for speaks for it
+            p = preload.probability
+            predictions = {**predictions, key: Prediction(key, (p,), p, p)}
+        return self._store.victims(cost.bytes, predictions, Resident(key, cost.bytes, cost.seconds))
+
+    def _retire(self, entry: Entry, *, unload: bool = True) -> None:
+        """Let go of what an entry held, and of its value."""
+        for dependency in entry.holds:
+            self.unpin(dependency)
+        if unload:
+            task = self._spawn(self._unload(entry), f"unload {entry.key}")
+            self._unloading.add(task)
+            task.add_done_callback(self._unloading.discard)
+
+    async def _unload(self, entry: Entry) -> None:
+        try:
+            async with asyncio.timeout(self._unload_timeout_s):
+                await entry.provider.unload(entry.key, entry.value)
+        except Exception as error:
+            self.counts["unload_errors"] += 1
+            logger.debug("unloading %s failed: %r", entry.key, error)
+
+
+def check_providers(providers: Mapping[str, Provider]) -> None:
+    """Check that providers are given by kind.
+
+    Raises:
+        ConfigurationError: A kind is no valid name, or there is none at all.
+    """
+    if not providers:
+        raise ConfigurationError("a manager needs at least one provider, as {'component': registry.provider()}")
+    for kind in providers:
+        if not kind.isidentifier() or not kind.islower():
+            raise ConfigurationError(f"{kind!r} is no resource kind: use lower-case letters, digits and '_'")

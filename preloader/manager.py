@@ -1,0 +1,359 @@
+"""The manager: the one place that wires prediction, decision, queues, loading and the store, and owns every task.
+
+One flow: `PreloadManager.observe` learns from an event, predicts, decides and queues; workers load into the store;
+`PreloadManager.get` serves, and every need and every preload ends in exactly one outcome in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from preloader.cache import Entry, Store, make_eviction
+from preloader.decision import make_policy
+from preloader.errors import ClosedError
+from preloader.events import ContextTracker, Decision, Event, NeedOutcome, kind_of
+from preloader.hints import HintInbox
+from preloader.history.log import EventLog
+from preloader.loading import Loader, check_providers
+from preloader.outlook import Outlook
+from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider
+from preloader.prediction import OnlinePredictor
+from preloader.scheduling.execution import ThreadExecutor
+from preloader.settings import Settings
+from preloader.speculation import Speculation, TierStatistics
+from preloader.telemetry import Ledger, LedgerTotals, Listener, logger
+from preloader.upkeep import Upkeep
+
+_SHUTDOWN_GRACE_S = 5.0
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """A snapshot of a manager.
+
+    Attributes:
+        ledger: Needs and preloads by outcome, and what follows from them.
+        tiers: By tier name.
+        residents: How many resources are ready.
+        resident_bytes: What they occupy.
+        budget_bytes: What they may occupy.
+        counts: Events observed, evictions, preemptions, loader errors, timeouts, quarantines, predictor errors, …
+    """
+
+    ledger: LedgerTotals
+    tiers: dict[str, TierStatistics]
+    residents: int
+    resident_bytes: int
+    budget_bytes: int
+    counts: dict[str, int]
+
+
+class PreloadManager:
+    """Predicts what is needed next and gets it ready; use it as an async context manager.
+
+    All methods but `hint` belong to the event loop that entered it.
+
+    Args:
+        providers: What makes resources ready, by kind.
+        predictor: What predicts; an `OnlinePredictor` over the providers' kinds unless given.
+        policy: What decides; as the settings name it unless given.
+        eviction: What gives way; as the settings name it unless given.
+        settings: Budget, tiers, timeouts, …
+        executor: Where blocking work (saving state) runs; threads unless given. The caller keeps the ownership of one
+            that it passes.
+        state_dir: Where the predictor's state is restored from and saved to, regularly and at the end.
+        event_log: Where events are recorded. The caller keeps the ownership.
+        listeners: Called with every `Need` and `Preload` as it ends, on the loop; they must not block.
+
+    Raises:
+        ConfigurationError: A policy's name or a kind is wrong.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        *,
+        predictor: Predictor | None = None,
+        policy: DecisionPolicy | None = None,
+        eviction: EvictionPolicy | None = None,
+        settings: Settings | None = None,
+        executor: Executor | None = None,
+        state_dir: Path | None = None,
+        event_log: EventLog | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        check_providers(providers)
+        self.settings = settings or Settings()
+        self._predictor = predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps)
+        self._store = Store(self.settings.budget_bytes, eviction or make_eviction(self.settings.eviction))
+        self._executor = executor or ThreadExecutor()
+        self._owns_executor = executor is None
+        self._event_log = event_log
+        self._upkeep = Upkeep(self._predictor, self._executor, state_dir, event_log, self.settings.autosave_s)
+        self._ledger = Ledger(listeners)
+        self._speculation = Speculation(
+            policy or make_policy(self.settings.policy, self.settings.waste_budget),
+            self._store,
+            self._ledger,
+            self.settings,
+        )
+        self._loader = Loader(
+            dict(providers),
+            self._store,
+            self.settings,
+            outlook=lambda: self._outlook.merged(),
+            end=self._speculation.end,
+            spawn=self._spawn,
+            landed=self._speculation.pump,
+        )
+        self._outlook = Outlook(self._loader.dependencies)
+        self._kinds = frozenset(providers)
+        self._contexts = ContextTracker()
+        self._hints = HintInbox(self.settings.tier_capacity)
+        self._counts: Counter[str] = Counter()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._running = False
+
+    async def __aenter__(self) -> Self:
+        """Restore the predictor and start."""
+        await self._upkeep.restore()
+        self._tasks = await asyncio.TaskGroup().__aenter__()
+        self._running = True
+        self._speculation.start(self._loader)
+        self._chores = [self._spawn(chore, "chore") for chore in self._upkeep.chores()]
+        self._hints.open(asyncio.get_running_loop(), self._take_hints)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop: every preload ends, every load is cancelled, every value unloaded, the state saved."""
+        self._running = False
+        self._hints.close()
+        for chore in self._chores:
+            chore.cancel()
+        self._speculation.stop()
+        for flight in list(self._loader.flights.values()):
+            flight.cancel("cancelled in flight: shutdown")
+        if self._tasks is not None:
+            while self._loader.flights:  # what lands while we wait must still be unloaded below
+                await asyncio.wait([flight.landed for flight in self._loader.flights.values()])
+                await asyncio.sleep(0)
+            await self.clear()
+            # Without the error: the group would wrap it, and it is the caller's own.
+            await self._tasks.__aexit__(None, None, None)
+        await self._loader.guard.aclose(_SHUTDOWN_GRACE_S)
+        await self._upkeep.flush()
+        await self._upkeep.save()
+        if self._owns_executor:
+            await self._executor.aclose()
+
+    def observe(self, event: Event) -> list[Decision]:
+        """Take note of an event: learn, predict, decide, queue. Returns at once; loading happens behind it.
+
+        A failing predictor or policy is logged and counted; preloading pauses for that event, serving goes on.
+
+        Args:
+            event: What happened. Events of a session come in order.
+
+        Returns:
+            The decisions, with their reasons.
+
+        Raises:
+            ClosedError: The manager is not running.
+        """
+        self._check_running()
+        self._counts["events"] += 1
+        if self._event_log is not None:
+            self._event_log.buffer(event)
+        context = self._contexts.observe(event)
+        try:
+            self._predictor.learn_one(event)
+            predictions = self._predictor.predict(context, self.settings.steps)
+        except Exception:
+            self._counts["predictor_errors"] += 1
+            logger.exception("the predictor failed on %s", event.action)
+            predictions = []
+        predictions = [prediction for prediction in predictions if kind_of(prediction.key) in self._kinds]
+        slot = (event.user, event.session)
+        self._outlook.update(slot, predictions)
+        self._speculation.cancel_wrong(slot, {prediction.key: prediction for prediction in predictions})
+        decisions = self._speculation.consider(predictions, slot)
+        self._speculation.pump()
+        return decisions
+
+    async def get(self, key: str, *, user: str = "", session: str = "") -> Any:
+        """Serve a resource: ready, joined in flight, or loaded on demand. This is a *need*.
+
+        The value may be evicted, and unloaded, any time later; `use` keeps it while it is in use.
+
+        Args:
+            key: The resource.
+            user: Who needs it, for the ledger.
+            session: In which session, for the ledger.
+
+        Raises:
+            UnknownResourceError: No provider has it.
+            LoadError: It could not be loaded, in time, or is in quarantine.
+            ClosedError: The manager is not running.
+        """
+        entry = self._store.get(key)
+        if entry is not None and entry.provider.immutable and self._running:
+            self._hit(entry, user, session)
+            return entry.value
+        entry = await self._need(key, user, session)
+        self._loader.unpin(entry, keep=True)
+        return entry.value
+
+    @asynccontextmanager
+    async def use(self, key: str, *, user: str = "", session: str = "") -> AsyncIterator[Any]:
+        """Serve a resource as `get` does, and keep it resident inside the block.
+
+        Raises:
+            UnknownResourceError: No provider has it.
+            LoadError: It could not be loaded, in time, or is in quarantine.
+            ClosedError: The manager is not running.
+        """
+        entry = await self._need(key, user, session)
+        try:
+            yield entry.value
+        finally:
+            self._loader.unpin(entry)
+            self._speculation.pump()  # there may be room now
+
+    def hint(self, key: str, probability: float, steps: int = 1, *, ttl_s: float | None = 60.0) -> bool:
+        """Say from any thread that ``key`` will probably be needed. The policy decides as it does on predictions.
+
+        Args:
+            key: The resource.
+            probability: P(needed at that step), 0 to 1.
+            steps: How many items ahead, 1 to 255.
+            ttl_s: A preload that this starts is written off when it is unused after so many seconds; ``None``: never.
+
+        Returns:
+            Whether the hint was taken; ``False`` where the ring is full or the manager is not running.
+
+        Raises:
+            ValueError: The probability or the steps are out of range.
+        """
+        return self._hints.post(key, probability, steps, ttl_s)
+
+    def end_session(self, user: str, session: str) -> None:
+        """Say that a session is over: its preloads that are unused by now are wasted."""
+        self._contexts.end(user, session)
+        self._outlook.forget((user, session))
+        self._speculation.end_session((user, session))
+
+    async def clear(self) -> None:
+        """Evict everything that nobody holds, void the hints under way, and wait until it is unloaded."""
+        self._hints.invalidate()
+        while unheld := [entry for entry in self._store.entries() if not entry.pins]:
+            for entry in unheld:
+                if entry.stored and not entry.pins:
+                    self._loader.evict(entry, "cleared unused")
+        await self._loader.unloaded()
+
+    async def flush(self) -> None:
+        """Write the event log; every event observed before is durable when this returns."""
+        await self._upkeep.flush()
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of everything that is counted."""
+        return Statistics(
+            ledger=self._ledger.totals(),
+            tiers=self._speculation.statistics(),
+            residents=len(self._store),
+            resident_bytes=self._store.occupied_bytes,
+            budget_bytes=self._store.capacity_bytes,
+            counts={
+                **self._counts,
+                **self._speculation.counts,
+                **self._loader.counts,
+                **self._loader.guard.counts,
+                "preemptions": self._loader.slots.preemptions,
+                "hints_refused": self._hints.refused,
+            },
+        )
+
+    async def _need(self, key: str, user: str, session: str) -> Entry:
+        """Return the entry of ``key``, pinned once, and enter the need."""
+        self._check_running()
+        if (entry := await self._fresh(key)) is not None:
+            self._hit(entry, user, session)
+            return entry
+        loop = asyncio.get_running_loop()
+        asked_s, outcome = loop.time(), NeedOutcome.MISS
+        try:
+            flight = self._loader.in_flight(key)
+            if flight is None:
+                if (queued := self._speculation.of(key)) is not None:
+                    self._speculation.withdraw(queued, "needed before its load began")
+                flight = self._loader.start(key, foreground=True)
+            else:
+                outcome = NeedOutcome.LATE_HIT
+                if flight.own_preload is not None:
+                    flight.own_preload.needed = True
+                self._loader.slots.promote(flight)
+            entry = await self._loader.board(flight)
+            self._loader.served(entry)
+            return entry
+        finally:
+            self._ledger.need(key, user, session, outcome, loop.time() - asked_s, loop.time())
+
+    async def _fresh(self, key: str) -> Entry | None:
+        """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not."""
+        entry = self._store.get(key)
+        if entry is None:
+            return None
+        entry.pins += 1
+        if entry.provider.immutable or await self._is_fresh(entry):
+            return entry
+        if entry.stored:
+            self._loader.evict(entry, "stale before it was used")
+        self._loader.unpin(entry)
+        return None
+
+    async def _is_fresh(self, entry: Entry) -> bool:
+        try:
+            return await entry.provider.is_fresh(entry.key, entry.value)
+        except Exception as error:
+            self._counts["freshness_errors"] += 1
+            logger.debug("cannot tell whether %s is fresh, so it is not: %r", entry.key, error)
+            return False
+        except BaseException:
+            self._loader.unpin(entry)
+            raise
+
+    def _hit(self, entry: Entry, user: str, session: str) -> None:
+        self._loader.served(entry)
+        now_s = asyncio.get_running_loop().time()
+        self._ledger.need(entry.key, user, session, NeedOutcome.HIT, 0.0, now_s)
+
+    def _take_hints(self) -> None:
+        """Consider the hints that have arrived since the last time."""
+        for hint in self._hints.drain(self.settings.steps):
+            key = hint.prediction.key
+            if kind_of(key) not in self._kinds:
+                self._counts["hints_unknown"] += 1
+                continue
+            self._speculation.consider([hint.prediction], ("", ""), hint.deadline_s)
+            if hint.deadline_s is not None and (preload := self._speculation.of(key)) is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_at(hint.deadline_s, self._speculation.withdraw, preload, "expired unused")
+        self._speculation.pump()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        assert self._tasks is not None
+        return self._tasks.create_task(work, name=name)
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise ClosedError("the manager is not running: use it inside 'async with PreloadManager(...) as manager'")

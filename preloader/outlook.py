@@ -1,0 +1,47 @@
+"""What every live session is expected to use soon, in one view: what eviction goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from preloader.events import Prediction
+
+_MAX_SESSIONS = 64
+
+
+class Outlook:
+    """The latest predictions of each session; the longest silent session is forgotten past a bound.
+
+    Args:
+        dependencies: Returns what must be ready before a key: it is expected as much as the key is.
+    """
+
+    def __init__(self, dependencies: Callable[[str], Sequence[str]]) -> None:
+        self._dependencies = dependencies
+        self._sessions: dict[tuple[str, str], Sequence[Prediction]] = {}
+        self._merged: dict[str, Prediction] | None = None
+
+    def update(self, session: tuple[str, str], predictions: Sequence[Prediction]) -> None:
+        """Replace what a session is expected to use."""
+        self._sessions.pop(session, None)
+        self._sessions[session] = predictions
+        if len(self._sessions) > _MAX_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        self._merged = None
+
+    def forget(self, session: tuple[str, str]) -> None:
+        """Drop a session that has ended."""
+        self._sessions.pop(session, None)
+        self._merged = None
+
+    def merged(self) -> Mapping[str, Prediction]:
+        """Return the likeliest prediction of each key over all sessions; computed when first asked for."""
+        if self._merged is None:
+            self._merged = {}
+            for predictions in self._sessions.values():
+                for prediction in predictions:
+                    for key in (prediction.key, *self._dependencies(prediction.key)):
+                        known = self._merged.get(key)
+                        if known is None or known.p_use_soon < prediction.p_use_soon:
+                            self._merged[key] = prediction
+        return self._merged

@@ -1,0 +1,142 @@
+"""Loads in flight: one for each key, foreground before speculation.
+
+A *flight* is a load under way. Whoever needs its key meanwhile joins it. Slots bound how many loads run at once; when
+a need finds none free, it takes the slot of a speculative flight, which is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+from preloader.errors import LoadError
+from preloader.telemetry import OpenPreload
+
+T = TypeVar("T")
+
+
+class CancelledLoad(LoadError):
+    """A flight was cancelled, by a need that took its slot, by a changed prediction, or by shutdown."""
+
+
+class Flight(Generic[T]):
+    """One load under way.
+
+    Attributes:
+        key: The resource.
+        foreground: Whether a need waits for it; such a flight is never preempted.
+        preload: The preload that it belongs to, its own or that of a dependent; ``None`` for a need's.
+        waits_for: The flight of a dependency that it waits for at present.
+        passengers: How many callers wait for it.
+        landed: Resolves to the result, or to the error. Always awaited through `asyncio.shield`.
+    """
+
+    def __init__(self, key: str, *, foreground: bool, preload: OpenPreload | None = None) -> None:
+        self.key = key
+        self.foreground = foreground
+        self.preload = preload
+        self.waits_for: Flight[T] | None = None
+        self.passengers = 0
+        self.landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.landed.add_done_callback(_observe)
+        self.cancel_reason = ""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def own_preload(self) -> OpenPreload | None:
+        """The preload of this very key, if it is what the flight is for."""
+        return self.preload if self.preload is not None and self.preload.key == self.key else None
+
+    def takes_off(self, task: asyncio.Task[None]) -> None:
+        """Attach the task that flies it."""
+        self._task = task
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the load; ``landed`` gets a `CancelledLoad` that gives the reason."""
+        self.cancel_reason = reason
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _observe(landed: asyncio.Future[T]) -> None:
+    """Look at the error, so that asyncio does not report one that nobody waited for."""
+    if not landed.cancelled():
+        landed.exception()
+
+
+class LoadSlots(Generic[T]):
+    """Bounds the loads that run at once.
+
+    Args:
+        limit: How many; ``None`` for no bound.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._holders: list[Flight[T]] = []
+        self._foreground: deque[tuple[Flight[T], asyncio.Future[None]]] = deque()
+        self._speculative: deque[tuple[Flight[T], asyncio.Future[None]]] = deque()
+        self.preemptions = 0
+
+    @property
+    def free(self) -> bool:
+        """Whether a speculative load could start now."""
+        return self._limit is None or len(self._holders) < self._limit
+
+    async def acquire(self, flight: Flight[T]) -> None:
+        """Wait for a slot; a need preempts speculation rather than waiting for it."""
+        if self.free:
+            self._holders.append(flight)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue = self._foreground if flight.foreground else self._speculative
+        queue.append((flight, turn))
+        if flight.foreground:
+            self._preempt()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release(flight)
+            else:
+                queue.remove((flight, turn))
+            raise
+
+    def promote(self, flight: Flight[T]) -> None:
+        """A need has joined a flight: it can no longer be preempted, and waits with the needs if it waits."""
+        if flight.waits_for is not None:
+            self.promote(flight.waits_for)
+        if flight.foreground:
+            return
+        flight.foreground = True
+        for waiting in list(self._speculative):
+            if waiting[0] is flight:
+                self._speculative.remove(waiting)
+                self._foreground.append(waiting)
+                self._preempt()
+
+    def release(self, flight: Flight[T]) -> None:
+        """Give a slot back; the longest waiting need gets it first."""
+        self._holders.remove(flight)
+        for queue in (self._foreground, self._speculative):
+            while queue:
+                waiting, turn = queue.popleft()
+                if not turn.done():
+                    self._holders.append(waiting)
+                    turn.set_result(None)
+                    return
+
+    def _preempt(self) -> None:
+        """Cancel the latest speculative holder, unless enough of them are on their way out already."""
+        leaving = sum(1 for flight in self._holders if flight.cancel_reason == _PREEMPTED)
+        if leaving >= len(self._foreground):
+            return
+        for flight in reversed(self._holders):
+            if not flight.foreground and flight.cancel_reason != _PREEMPTED:
+                self.preemptions += 1
+                flight.cancel(_PREEMPTED)
+                return
+
+
+_PREEMPTED = "cancelled in flight: a need took its slot"
