@@ -167,5 +167,5 @@ def _sources(path: Path, reader: Reader | None) -> list[tuple[Reader, Path]]:
         if file.is_file() and (known := next((one for one in readers if one.detects(file)), None))
     ]
     if not held:
-        raise HistoryError(f"{path}: no history of {'this' if reader else 'a known'} format in this directory")
+        raise HistoryError(f"{path}: no {reader.name if reader else 'known'} history in this directory")
     return held
