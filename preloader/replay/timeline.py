@@ -1,0 +1,160 @@
+"""One session drawn as lanes: when each resource was needed, how long that took, and what was preloaded meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from preloader.events import Need, NeedOutcome, Preload, PreloadOutcome
+from preloader.replay.run import Recording, Span
+from preloader.replay.theme import colour, figure, plain
+
+_MOST_NEEDS = 36
+_MOST_LANES = 14
+_LONGEST_PAUSE_S = 12.0
+_MARKS = {
+    NeedOutcome.HIT: ("o", "good", "hit: was ready"),
+    NeedOutcome.LATE_HIT: ("D", "late", "late hit: joined a load"),
+    NeedOutcome.MISS: ("X", "bad", "miss: had to load"),
+}
+
+
+class Excerpt(msgspec.Struct, frozen=True):
+    """Some consecutive needs of one session, and the preloads around them."""
+
+    span: Span
+    needs: list[tuple[float, Need]]
+    preloads: list[Preload]
+
+    @property
+    def lanes(self) -> list[str]:
+        """The resources, in order of first appearance."""
+        seen = [(asked_s, need.key) for asked_s, need in self.needs]
+        seen += [(preload.started_s or 0.0, preload.key) for preload in self.preloads]
+        return list(dict.fromkeys(key for _, key in sorted(seen)))
+
+
+def choose(recording: Recording) -> Excerpt | None:
+    """Return the stretch of a session that shows most: many useful preloads, and some of every outcome.
+
+    ``None`` where no session needed anything.
+    """
+    best, best_score = None, -1.0
+    needs = list(zip(recording.asked_s, recording.needs, strict=True))
+    times = np.array(recording.asked_s)
+    preloads = sorted((p for p in recording.preloads if p.started_s is not None), key=lambda p: p.started_s or 0.0)
+    starts = np.array([preload.started_s for preload in preloads])
+    for span in recording.spans:
+        first, last = np.searchsorted(times, [span.start_s, span.end_s], side="left")
+        own = preloads[slice(*np.searchsorted(starts, [span.start_s, span.end_s]))]
+        if last > first:
+            excerpt = _cut(span, needs[first:last], own)
+            if (score := _interest(excerpt)) > best_score:
+                best, best_score = excerpt, score
+    return best
+
+
+def _cut(span: Span, needs: Sequence[tuple[float, Need]], preloads: Sequence[Preload]) -> Excerpt:
+    """Keep the session's first needs, as many as a drawing bears, and the preloads that began among them."""
+    kept: list[tuple[float, Need]] = []
+    lanes: set[str] = set()
+    for asked_s, need in needs[:_MOST_NEEDS]:
+        if len(lanes | {need.key}) > _MOST_LANES:
+            break
+        lanes.add(need.key)
+        kept.append((asked_s, need))
+    until_s = kept[-1][0] + kept[-1][1].waited_s
+    began = [preload for preload in preloads if (preload.started_s or 0.0) <= until_s]
+    return Excerpt(span, kept, began)
+
+
+def _interest(excerpt: Excerpt) -> float:
+    outcomes = [preload.outcome for preload in excerpt.preloads]
+    kinds = {need.outcome for _, need in excerpt.needs} | set(outcomes)
+    lanes = len(excerpt.lanes)
+    crowded = max(0, lanes - _MOST_LANES)
+    return outcomes.count(PreloadOutcome.USED) + 2.0 * len(kinds) + 0.2 * len(excerpt.needs) - 3.0 * crowded
+
+
+def timeline(excerpt: Excerpt) -> str:
+    """Draw an excerpt. Long pauses are cut short, and the cuts marked."""
+    lanes = excerpt.lanes[: 2 * _MOST_LANES]
+    rows = {key: row for row, key in enumerate(lanes)}
+    shorten, cuts = _shortened(excerpt)
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        axes.grid(visible=False, axis="x")
+        for cut_s in cuts:
+            axes.axvline(cut_s, color=colour("muted"), linewidth=1, linestyle=(0, (1, 3)))
+        _draw_preloads(axes, [preload for preload in excerpt.preloads if preload.key in rows], rows, shorten)
+        _draw_needs(axes, excerpt.needs, rows, shorten)
+        axes.set_yticks(range(len(lanes)), [plain(key.partition(":")[2]) for key in lanes])
+        axes.set_ylim(len(lanes) - 0.4, -0.6)
+        axes.set_xlabel(
+            f"seconds (pauses are cut to {_LONGEST_PAUSE_S:.0f} s at the dotted lines)" if cuts else "seconds"
+        )
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, borderaxespad=0)
+
+    return figure(draw, "Needs and preloads of one session", height=1.4 + 0.3 * max(3, len(lanes)))
+
+
+def _draw_needs(
+    axes: Any, needs: Sequence[tuple[float, Need]], rows: dict[str, int], shorten: Callable[[float], float]
+) -> None:
+    for asked_s, need in needs:
+        if need.waited_s:
+            axes.hlines(
+                rows[need.key], shorten(asked_s), shorten(asked_s + need.waited_s), color=colour("ink"), linewidth=1.5
+            )
+    for outcome, (marker, role, label) in _MARKS.items():
+        chosen = [(shorten(asked_s), rows[need.key]) for asked_s, need in needs if need.outcome is outcome]
+        if chosen:
+            x, y = zip(*chosen, strict=True)
+            axes.scatter(x, y, 46, marker=marker, color=colour(role), label=label, zorder=4)
+
+
+def _draw_preloads(
+    axes: Any, preloads: Sequence[Preload], rows: dict[str, int], shorten: Callable[[float], float]
+) -> None:
+    """Draw each preload as a bar: pale while it loads, solid while it is ready and waits for its use."""
+    labels = {PreloadOutcome.USED: "preload, used (pale: loading)", PreloadOutcome.WASTED: "preload, wasted"}
+    for preload in preloads:
+        role = "preloader" if preload.outcome is PreloadOutcome.USED else "coverage"
+        start, end = shorten(preload.started_s or 0.0), shorten(preload.ended_s)
+        ready = end if preload.ready_s is None else shorten(preload.ready_s)
+        row = rows[preload.key]
+        axes.barh(row, ready - start, 0.5, start, color=colour(role), alpha=0.3, linewidth=0)
+        axes.barh(
+            row,
+            end - ready,
+            0.5,
+            ready,
+            color=colour(role),
+            alpha=0.75,
+            linewidth=0,
+            label=labels.pop(preload.outcome, None),
+        )
+
+
+def _shortened(excerpt: Excerpt) -> tuple[Callable[[float], float], list[float]]:
+    """Return a map from the virtual clock to drawn seconds, with idle stretches cut short, and where it cuts."""
+    busy = [(asked_s, asked_s + need.waited_s) for asked_s, need in excerpt.needs]
+    last_s = busy[-1][1]
+    busy += [(preload.started_s or 0.0, preload.ready_s or preload.ended_s) for preload in excerpt.preloads]
+    busy = sorted((start, min(end, last_s)) for start, end in busy if start <= last_s)
+    known, drawn, cuts = [busy[0][0]], [0.0], []
+    for start, end in busy:
+        idle_s = start - known[-1]
+        if idle_s > _LONGEST_PAUSE_S:
+            cuts.append(drawn[-1] + _LONGEST_PAUSE_S / 2)
+        if idle_s > 0:
+            known.append(start)
+            drawn.append(drawn[-1] + min(idle_s, _LONGEST_PAUSE_S))
+        if end > known[-1]:
+            drawn.append(drawn[-1] + end - known[-1])
+            known.append(end)
+    return (lambda time_s: float(np.interp(time_s, known, drawn))), cuts
