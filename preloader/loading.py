@@ -250,6 +250,8 @@ class Loader:
             preload.bytes += entry.bytes
         if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
             self._store.admit(entry)
+        else:
+            self.counts["not_stored"] += 1
         return entry
 
     def _make_room(self, flight: Flight[Entry], cost: Cost, *, loaded: bool = False) -> bool:
@@ -262,7 +264,6 @@ class Loader:
         victims = self._victims(flight.key, cost, preload)
         if victims is None:
             if flight.foreground or loaded:
-                self.counts["not_stored"] += 1
                 return False
             raise NoRoom("no room that is worth making")
         for victim in victims:

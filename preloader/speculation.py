@@ -176,7 +176,7 @@ class Speculation:
 
     def _next(self) -> OpenPreload | None:
         """Take the most urgent preload, if its tier may start one: a tier waits until those above it are empty."""
-        if not self._loader.slots.free:
+        if not self._loader.slots.spare(self._loader.flights.values()):
             return None
         for tier, queue in self._tiers.items():
             if queue:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from preloader.errors import LoadError
@@ -79,14 +80,13 @@ class LoadSlots(Generic[T]):
         self._speculative: deque[tuple[Flight[T], asyncio.Future[None]]] = deque()
         self.preemptions = 0
 
-    @property
-    def free(self) -> bool:
-        """Whether a speculative load could start now."""
-        return self._limit is None or len(self._holders) < self._limit
+    def spare(self, flights: Iterable[Flight[T]]) -> bool:
+        """Return whether one more load could start at once, beside ``flights``; who waits needs no slot yet."""
+        return self._limit is None or sum(flight.waits_for is None for flight in flights) < self._limit
 
     async def acquire(self, flight: Flight[T]) -> None:
         """Wait for a slot; a need preempts speculation rather than waiting for it."""
-        if self.free:
+        if self._limit is None or len(self._holders) < self._limit:
             self._holders.append(flight)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,9 +98,10 @@ class LoadSlots(Generic[T]):
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release(flight)
-            else:
-                queue.remove((flight, turn))
+                self.release(flight)  # the slot came in the same moment
+            for waiting in (self._foreground, self._speculative):
+                if (flight, turn) in waiting:
+                    waiting.remove((flight, turn))
             raise
 
     def promote(self, flight: Flight[T]) -> None:
