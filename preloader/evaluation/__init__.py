@@ -1,0 +1,9 @@
+"""Scores predictors on histories, as PROTOCOLS says, beside the baselines that they have to beat."""
+
+from __future__ import annotations
+
+from preloader.evaluation.baselines import BASELINES
+from preloader.evaluation.evaluate import Candidate, Learn, Row, evaluate
+from preloader.evaluation.task import Task, task_of_parts, task_of_split
+
+__all__ = ["BASELINES", "Candidate", "Learn", "Row", "Task", "evaluate", "task_of_parts", "task_of_split"]

@@ -1,0 +1,81 @@
+"""What is measured: which items, after learning from what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from preloader.errors import HistoryError
+from preloader.evaluation.cases import without_repeats
+from preloader.events import kind_of
+from preloader.history import Session, SplitRule, order_sessions, split_sessions
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What is measured.
+
+    Attributes:
+        kind: The resource kind whose items are predicted.
+        fit: The sessions to learn from first.
+        test: The sessions whose items count.
+        drop_repeats: Whether an item that repeats the one before is removed, and so never a candidate.
+        steps: How many items ahead to predict.
+    """
+
+    kind: str
+    fit: Sequence[Session]
+    test: Sequence[Session]
+    drop_repeats: bool = False
+    steps: int = 3
+
+    def prepared(self) -> Task:
+        """Return the task with its repeats removed, if they are to be."""
+        if not self.drop_repeats:
+            return self
+        fit, test = ([without_repeats(session, self.kind) for session in part] for part in (self.fit, self.test))
+        return msgspec.structs.replace(self, fit=fit, test=test)
+
+
+def task_of_split(sessions: Sequence[Session], rule: SplitRule, kind: str, seed: int = 0) -> Task:
+    """Cut one history: each stream's fit part is learned, only the rest counts.
+
+    Sessions without an item of the kind are left out before the cut, so that it leaves the same share of *items* to
+    the test whatever the kind.
+
+    Raises:
+        HistoryError: No session has an item of the kind, or no stream has enough sessions to be cut.
+    """
+    holding = [session for session in sessions if _holds(session, kind)]
+    fit, test = split_sessions(holding, rule, seed)
+    if not holding:
+        raise HistoryError(f"no event of the history uses a resource of the kind {kind!r}; it has {_kinds(sessions)}")
+    if not fit or not test:
+        raise HistoryError(
+            f"{len(holding)} sessions with items of the kind {kind!r} are too few to split: a stream of at least "
+            f"{max(rule.min_sessions, 2)} is needed, or a history to learn from with --train"
+        )
+    return Task(kind, fit, test)
+
+
+def task_of_parts(fit: Sequence[Session], test: Sequence[Session], rule: SplitRule, kind: str, seed: int = 0) -> Task:
+    """Learn one history whole, and count all of another.
+
+    Raises:
+        HistoryError: Either has no item of the kind.
+    """
+    for part, sessions in (("history to learn from", fit), ("history to test on", test)):
+        if not any(_holds(session, kind) for session in sessions):
+            raise HistoryError(
+                f"no event of the {part} uses a resource of the kind {kind!r}; it has {_kinds(sessions)}"
+            )
+    return Task(kind, order_sessions(fit, rule, seed), order_sessions(test, rule, seed))
+
+
+def _holds(session: Session, kind: str) -> bool:
+    return any(event.keys(kind) for event in session.events)
+
+
+def _kinds(sessions: Sequence[Session]) -> str:
+    found = {kind_of(key): None for session in sessions for event in session.events for key in event.resources}
+    return ", ".join(found) or "none of any kind"
