@@ -143,11 +143,13 @@ class TomlDocument:
 
     def __init__(self, text: str, path: Path | str) -> None:
         self.path = str(path)
-        text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        text = text.removeprefix("\ufeff").replace("\r\n", "\n") + "\n"
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigurationError(f"{self.path} is not valid TOML: {error}") from error
+            at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+            line, reason = (f":{at[1]}", str(error)[: at.start()]) if at else ("", str(error))
+            raise ConfigurationError(f"{self.path}{line}: is not valid TOML: {reason}") from error
         self._lines = _Scanner(text).lines
 
     @classmethod
@@ -207,8 +209,10 @@ class TomlDocument:
             return self.error((*keys, unknown[1]), f"is unknown; {did_you_mean(unknown[1], type_.__struct_fields__)}")
         if missing := re.fullmatch("Object missing required field `(.*)`", what):
             return self.error((*keys, missing[1]), "is missing")
-        expected = what.removeprefix("Expected ").partition(", got ")[0].replace("`", "")
-        return self.error(keys, f"must be {expected.replace('object', 'table')}, not {shown(self.value(keys))}")
+        expected = what.removeprefix("Expected ").partition(", got ")[0]
+        for jargon, word in (("`", ""), (" | null", ""), ("object", "table")):
+            expected = expected.replace(jargon, word)
+        return self.error(keys, f"must be {expected}, not {shown(self.value(keys))}")
 
 
 def _steps(path: str) -> Keys:
