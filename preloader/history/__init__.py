@@ -60,6 +60,8 @@ __all__ = [
     "write",
 ]
 
+Paths = Path | str | Iterable[Path | str]
+
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
@@ -88,8 +90,7 @@ def detect(path: Path | str) -> Reader:
         HistoryError: There is no such path, or its format is not known.
     """
     path = Path(path)
-    if not path.exists():
-        raise HistoryError(f"{path}: no such file or directory")
+    _must_exist(path)
     for reader in READERS.values():
         if reader.detects(path):
             return reader
@@ -109,31 +110,33 @@ def reader_of(format: str | Reader) -> Reader:  # noqa: A002 - the word that use
     return READERS[format]
 
 
-def sources(paths: Iterable[Path | str], format: str | Reader | None = None) -> list[tuple[Reader, Path]]:  # noqa: A002
+def sources(
+    paths: Paths,
+    format: str | Reader | None = None,  # noqa: A002
+) -> list[tuple[Reader, Path]]:
     """Return each file to read and its reader; a directory stands for the histories found in it, by name.
 
     Args:
-        paths: Files, directories, or repositories.
+        paths: One or several files, directories, or repositories.
         format: The format of all of them, or its reader (a `CsvReader` with its columns); otherwise each is detected.
 
     Raises:
         HistoryError: A path does not exist, its format is not known, or a directory holds no history.
     """
-    found: list[tuple[Reader, Path]] = []
-    for path in map(Path, paths):
-        found.extend(_sources(path, reader_of(format) if format else None))
-    return found
+    reader = reader_of(format) if format else None
+    named = [paths] if isinstance(paths, str | Path) else paths
+    return [source for path in named for source in _sources(Path(path), reader)]
 
 
 def read(
-    paths: Iterable[Path | str],
+    paths: Paths,
     format: str | Reader | None = None,  # noqa: A002
     report: ReadReport | None = None,
 ) -> Iterator[Event]:
     """Yield the events of all paths, one file after the other.
 
     Args:
-        paths: Files, directories, or repositories.
+        paths: One or several files, directories, or repositories.
         format: The format of all of them, or its reader (a `CsvReader` with its columns); otherwise each is detected.
         report: Counts good and bad records; the default one refuses more than 5 % bad ones.
 
@@ -147,7 +150,7 @@ def read(
 
 
 def load_sessions(
-    paths: Iterable[Path | str],
+    paths: Paths,
     format: str | Reader | None = None,  # noqa: A002
     report: ReadReport | None = None,
 ) -> list[Session]:
@@ -156,16 +159,23 @@ def load_sessions(
 
 
 def _sources(path: Path, reader: Reader | None) -> list[tuple[Reader, Path]]:
-    if not path.exists():
-        raise HistoryError(f"{path}: no such file or directory")
-    if not path.is_dir() or any(known.detects(path) for known in ([reader] if reader else READERS.values())):
-        return [(reader or detect(path), path)]
     readers = [reader] if reader else list(READERS.values())
-    held = [
-        (known, file)
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and (known := next((one for one in readers if one.detects(file)), None))
-    ]
+    try:
+        if not path.is_dir() or any(one.detects(path) for one in readers):
+            _must_exist(path)
+            return [(reader or detect(path), path)]
+        held = [(one, file) for file in sorted(path.rglob("*")) if (one := _detected(file, readers))]
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not held:
         raise HistoryError(f"{path}: no {reader.name if reader else 'known'} history in this directory")
     return held
+
+
+def _detected(path: Path, readers: Iterable[Reader]) -> Reader | None:
+    return next((reader for reader in readers if reader.detects(path)), None) if path.is_file() else None
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise HistoryError(f"{path}: no such file or directory")
