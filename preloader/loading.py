@@ -100,7 +100,9 @@ class Loader:
         """Start a flight. The caller has made sure that there is none for this key, or that it is being cancelled."""
         flight: Flight[Entry] = Flight(key, foreground=foreground, preload=preload)
         self.flights[key] = flight
-        flight.takes_off(self._spawn(self._fly(flight), f"flight {key}"))
+        task = self._spawn(self._fly(flight), f"flight {key}")
+        task.add_done_callback(lambda _: self._grounded(flight))
+        flight.takes_off(task)
         return flight
 
     def in_flight(self, key: str) -> Flight[Entry] | None:
@@ -171,9 +173,18 @@ class Loader:
         else:
             self._land(flight, entry)
         finally:
-            if self.flights.get(flight.key) is flight:
-                del self.flights[flight.key]
-            self._landed()
+            self._leave(flight)
+
+    def _grounded(self, flight: Flight[Entry]) -> None:
+        """Close a flight that was cancelled before its task ran at all, so that nothing in `_fly` could."""
+        if not flight.landed.done():
+            self._crash(flight, CancelledLoad(flight.cancel_reason))
+            self._leave(flight)
+
+    def _leave(self, flight: Flight[Entry]) -> None:
+        if self.flights.get(flight.key) is flight:
+            del self.flights[flight.key]
+        self._landed()
 
     def _land(self, flight: Flight[Entry], entry: Entry) -> None:
         entry.pins += flight.passengers

@@ -36,6 +36,8 @@ class LoadGuard:
 
     def quarantined(self, key: str) -> bool:
         """Return whether ``key`` is not tried at present."""
+        if not self._quarantined_until_s:  # nearly always, and asked for every prediction
+            return False
         until_s = self._quarantined_until_s.get(key)
         return until_s is not None and asyncio.get_running_loop().time() < until_s
 

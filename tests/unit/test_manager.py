@@ -671,3 +671,14 @@ def test_clear_empties_the_store_but_not_what_is_in_use():
 
     run(scene, script)
     scene.provider.assert_all_unloaded()
+
+
+def test_leaving_right_after_a_load_was_started_hangs_nothing():
+    scene = Scene(FakeProvider(costs("a")), {"wake": [fake_prediction("component:a", 0.95)]})
+
+    async def script(manager):
+        manager.observe(event("wake"))
+
+    run(scene, script)
+    assert scene.preloads == [("a", PreloadOutcome.DROPPED)]
+    assert scene.provider.started == []
