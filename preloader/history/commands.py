@@ -9,7 +9,7 @@ _LOOKED_AT = 4_096  # characters; scripts go on for pages, their head does not
 _LONGEST = 80
 _WORD = r"""(?:\$\([^()]*\)|[^\s;&|'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+"""
 _TOKEN = re.compile(rf"(?P<comment>(?<!\S)\#[^\n]*)|(?P<end>&&|\|\|?|[;&\n])|(?P<word>{_WORD})|['\"\\]", re.DOTALL)
-_NAME = re.compile(r"[\w.@+:\[][\w.@+:\[-]*")
+_NAME = re.compile(r"""(?!-)[^\s\x00-\x1f\x7f"'`$(){}<>*?!=;|&\\#]+""")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _WRAPPERS = frozenset({"sudo", "env", "time", "nohup", "builtin"})
 _GOES_ELSEWHERE = frozenset({"cd", "pushd", "popd"})
