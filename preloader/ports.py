@@ -18,16 +18,6 @@ from preloader.events import Context, Decision, Event, Prediction, Preload
 T = TypeVar("T")
 
 
-class Clock(Protocol):
-    """Where time comes from. `asyncio` timers run on the loop's own clock; this one is for everything else."""
-
-    def time_s(self) -> float:
-        """Return the wall clock, in seconds since 1970."""
-
-    def monotonic_s(self) -> float:
-        """Return a clock that never goes back, in seconds from an arbitrary start."""
-
-
 class Executor(Protocol):
     """Runs blocking functions off the event loop (or inline, in replay, where threads would break the clock)."""
 

@@ -21,35 +21,6 @@ EPOCH_S = 1_750_000_000.0
 """When the fakes' time begins: a Sunday in June 2025."""
 
 
-class FakeClock:
-    """A clock that stands still until it is moved.
-
-    >>> clock = FakeClock(time_s=100.0)
-    >>> clock.advance(2.5)
-    >>> clock.time_s(), clock.monotonic_s()
-    (102.5, 2.5)
-    """
-
-    def __init__(self, time_s: float = EPOCH_S, monotonic_s: float = 0.0) -> None:
-        self._time_s = time_s
-        self._monotonic_s = monotonic_s
-
-    def time_s(self) -> float:
-        """Return the wall clock, in seconds since 1970."""
-        return self._time_s
-
-    def monotonic_s(self) -> float:
-        """Return the clock that never goes back, in seconds."""
-        return self._monotonic_s
-
-    def advance(self, seconds: float) -> None:
-        """Move both clocks on."""
-        if seconds < 0:
-            raise ValueError(f"a clock cannot be moved by {seconds} s: it never goes back")
-        self._time_s += seconds
-        self._monotonic_s += seconds
-
-
 class FakeValue(msgspec.Struct, frozen=True):
     """What `FakeProvider` loads: which key, the how-manieth value of it, and the version that it was made from."""
 
