@@ -173,8 +173,9 @@ def imported(reference: str) -> Callable[..., Any]:
     module_name, _, path = reference.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise LoadError(f"{module_name!r}, needed for {reference!r}, cannot be imported: {error}") from error
+    except Exception as error:
+        reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise LoadError(f"{module_name!r}, needed for {reference!r}, cannot be imported: {reason}") from error
     for part in path.split("."):
         if not hasattr(found, part):
             raise LoadError(f"{reference!r} does not exist: {shown(found)} has no {part!r}")
