@@ -18,6 +18,7 @@ from preloader.history.codex import CodexReader
 from preloader.history.csvfile import CsvReader
 from preloader.history.fish import FishReader
 from preloader.history.git import GitReader
+from preloader.history.household import HouseholdReader
 from preloader.history.jsonl import JsonlReader
 from preloader.history.mine import discover_mine
 from preloader.history.parquet import ParquetReader
@@ -78,6 +79,7 @@ READERS: dict[str, Reader] = {
         FishReader(),
         GitReader(),
         CsvReader(),
+        HouseholdReader(),
     )
 }
 """Every format by its name, in the order in which detection asks them."""
@@ -177,5 +179,5 @@ def _detected(path: Path, readers: Iterable[Reader]) -> Reader | None:
 
 
 def _must_exist(path: Path) -> None:
-    if not path.exists():
+    if not path.exists() and not READERS["household"].detects(path):  # a simulation is named, and needs no file
         raise HistoryError(f"{path}: no such file or directory")
