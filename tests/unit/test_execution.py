@@ -107,6 +107,22 @@ def test_cancelling_returns_while_the_function_still_runs():
     asyncio.run(main())
 
 
+def test_a_call_that_ended_just_before_its_caller_left_is_not_abandoned():
+    executor = ThreadExecutor()
+
+    async def main():
+        call = asyncio.create_task(executor.run(int))
+        await asyncio.sleep(0)
+        while executor.live:
+            threading.Event().wait(0.001)  # holds the loop up, so that the result waits in its queue
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+
+    asyncio.run(main())
+    assert (executor.live, executor.abandoned) == (0, 0)
+
+
 def test_an_error_after_cancellation_disturbs_nobody():
     executor, release = ThreadExecutor(), threading.Event()
 
