@@ -70,8 +70,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Show users, sessions, span, vocabulary, repeats, gaps, durations, and what could not be read."""
-    found = _found(paths, format_name, column, mine)
     report = _report(max_bad_share)
+    found = _found(paths, format_name, column, mine)
     with _watched(found, report) as events:
         summary = summarize(events)
     if as_json:
@@ -91,8 +91,8 @@ def convert(
     max_bad_share: _MaxBad = DEFAULT_MAX_BAD_SHARE,
 ) -> None:
     """Write histories as one file of preloader's own; it appears whole or not at all."""
-    found = _found(paths, format_name, column, mine)
     report = _report(max_bad_share)
+    found = _found(paths, format_name, column, mine)
     with _watched(found, report) as events:
         count = write(map(redact_event, events) if redact else events, out, to)
     console = Console(stderr=True)

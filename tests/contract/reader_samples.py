@@ -386,7 +386,7 @@ FISH = Sample(
     file="history_of_fish",
     records=(
         f"- cmd: git status\n  when: {T0:.0f}",
-        f"- cmd: echo a\\nb c:\\\\d\n  when: {T0 + 5:.0f}\n  paths:\n    - c:",
+        f"- cmd: cd a\\necho c:\\\\d\n  when: {T0 + 5:.0f}\n  paths:\n    - c:",
     ),
     expected=(("git status", ("command:git status",), None), ("echo", ("command:echo",), None)),
     users=frozenset({"fish"}),

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -233,8 +234,23 @@ def test_git_runs_nothing_that_the_repository_names(tmp_path: Path) -> None:
     with (path / ".git" / "config").open("a") as config:
         config.write(f"[core]\n\tfsmonitor = {program}\n\tpager = {program}\n[log]\n\tshowSignature = true\n")
         config.write(f"[gpg]\n\tprogram = {program}\n[diff]\n\texternal = {program}\n[pager]\n\tlog = true\n")
+    _sign_head(path)
     assert len(list(read(path))) == 3
     assert not trap.exists()
+    subprocess.run(["git", "-C", path, "log", "-1"], capture_output=True, check=False)
+    assert trap.exists()  # as a plain call would: the trap works
+
+
+def _sign_head(path: Path) -> None:
+    """Give the latest commit a signature, which git then wants checked."""
+    git = ["git", "-C", str(path)]
+    commit = subprocess.run([*git, "cat-file", "commit", "HEAD"], capture_output=True, check=True).stdout
+    signature = b"gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\n"
+    signed = commit.replace(b"\n\n", b"\n" + signature, 1)
+    made = subprocess.run(
+        [*git, "hash-object", "-t", "commit", "-w", "--stdin"], input=signed, capture_output=True, check=True
+    )
+    subprocess.run([*git, "update-ref", "HEAD", made.stdout.decode().strip()], check=True)
 
 
 def test_a_folder_that_git_cannot_read_is_one_sentence(tmp_path: Path) -> None:
@@ -284,14 +300,25 @@ def test_csv_columns_of_any_name(tmp_path: Path) -> None:
         CsvReader({"colour": "who"})
 
 
-def test_a_result_that_never_comes_holds_nothing_back(tmp_path: Path) -> None:
-    sample = next(sample for sample in SAMPLES if sample.format == "codex")
-    calls = [line.replace('"call_id":"1"', f'"call_id":"n{i}"') for i, line in enumerate([sample.records[5]] * 600)]
+def test_sgd_words_come_before_what_they_explain_and_answers_after(tmp_path: Path) -> None:
+    sample = next(sample for sample in SAMPLES if sample.format == "sgd")
     path = tmp_path / sample.file
-    path.write_text("\n".join([sample.records[0], *calls]))
-    stream = read(path)
-    assert next(stream).duration_s is None
-    assert sum(1 for _ in stream) == 599
+    path.write_text(sample.text())
+    first, second = load_sessions(path)
+    assert [(event.action, event.time_s - first.start_s) for event in first.events] == [
+        ("user", 0),
+        ("intent", 0),
+        ("call", 1),
+        ("system", 15),
+        ("user", 30),
+    ]
+    assert second.start_s - first.start_s == 3_600
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + SAMPLES[0].text().encode())
+    assert told(list(read(path, report=ReadReport(0)))) == SAMPLES[0].expected
 
 
 def test_results_tell_how_long_a_call_took_and_whether_it_worked(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from preloader.history import Session, SplitRule, discover_mine, order_sessions,
 from preloader.history.commands import command_head
 from preloader.history.gaps import GapSessions
 from preloader.history.summary import summarize
-from preloader.history.toolcalls import call_resources, relative_path
+from preloader.history.toolcalls import MAX_OPEN_CALLS, CallLog, call_resources, relative_path
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,18 @@ def test_a_patch_uses_every_file_that_it_touches() -> None:
 def test_arguments_of_any_shape_are_understood_or_ignored() -> None:
     for arguments in ({"path": 5}, {"command": [1, 2]}, {"command": {}}, {"file_path": ""}, {"path": None}, ""):
         assert call_resources("X", arguments) == ("tool:X", "tool_command:X")
+
+
+def test_a_result_that_never_comes_holds_a_bounded_number_of_events_back() -> None:
+    log = CallLog("u", "s")
+    for number in range(MAX_OPEN_CALLS + 44):
+        log.call(str(number), "X", (), number, {})
+    out = list(log.settled())
+    assert [event.time_s for event in out] == list(range(44))
+    log.result("0", 500.0, True)  # too late: it is out
+    log.result("44", 50.0, True)
+    assert [(event.time_s, event.duration_s) for event in log.settled()] == [(44, 6.0)]
+    assert len(list(log.rest())) == MAX_OPEN_CALLS - 1
 
 
 def _session(user: str, name: str, start_s: float, **context: str) -> Session:
