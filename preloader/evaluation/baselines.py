@@ -188,9 +188,9 @@ class ContextBaseline(_Baseline):
 class MostRecent(_Baseline):
     """Ranks by recency: first what the user used, latest first, then what anybody used.
 
-    The r-th gets 1 / (r (r + 1)) at every step, which sums to less than 1 however many there are. Recency is a
-    context rather than something learned, so it runs on (`follow`) while nothing is learned; an item that was never
-    learned stays unknown. Memory is bounded by 4,096 items for each user of 1,024 and for everybody.
+    The r-th gets 1 / (r (r + 1)) at every step, which sums to less than 1 however many there are. What a user used
+    last is context rather than something learned, so it runs on (`follow`) while nothing is learned, from session to
+    session. Memory is bounded by 4,096 items for each user of 1,024 and for everybody.
 
     Args:
         kinds: The kinds that it covers; all by default.
@@ -209,18 +209,18 @@ class MostRecent(_Baseline):
             _touch(self._of_user(kind, event.user), key)
 
     def follow(self, event: Event) -> None:
-        """Note what the user used, as far as it is known; nothing is learned."""
+        """See `Follows.follow`."""
         for kind, key in self._items(event):
-            if key in self._everybody.get(kind, ()):
-                _touch(self._of_user(kind, event.user), key)
+            _touch(self._of_user(kind, event.user), key)
 
     def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
         """See `Distributes.distribution`."""
         self._check_steps(steps)
-        known = self._everybody.get(kind, OrderedDict())
+        everybody = self._everybody.get(kind)
+        if everybody is None:
+            return Distribution({}, np.zeros((steps, 0)))
         own = self._users.get((kind, context.user), OrderedDict())
-        session = (key for key in context.items(kind) if key in known)
-        ranked = dict.fromkeys((*session, *reversed(own), *reversed(known)))
+        ranked = dict.fromkeys((*context.items(kind), *reversed(own), *reversed(everybody)))
         rank = np.arange(1, len(ranked) + 1)
         index = {key: column for column, key in enumerate(ranked)}
         return Distribution(index, np.tile(1.0 / (rank * (rank + 1)), (steps, 1)))

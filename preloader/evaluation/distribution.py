@@ -56,8 +56,9 @@ def from_predictions(predictions: Iterable[Prediction], kind: str, steps: int) -
     """Gather the predictions of one kind into an array."""
     wanted = [prediction for prediction in predictions if kind_of(prediction.key) == kind]
     index = {prediction.key: column for column, prediction in enumerate(wanted)}
-    rows = np.array([prediction.per_step for prediction in wanted], dtype=np.float64).reshape(len(wanted), -1)
-    return Distribution(index, rows[:, :steps].T if wanted else np.zeros((steps, 0)))
+    if not wanted:
+        return Distribution(index, np.zeros((steps, 0)))
+    return Distribution(index, np.array([prediction.per_step for prediction in wanted], dtype=np.float64).T[:steps])
 
 
 def to_predictions(distribution: Distribution) -> list[Prediction]:

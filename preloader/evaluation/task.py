@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from preloader.errors import HistoryError
-from preloader.evaluation.cases import without_repeats
+from preloader.evaluation.cases import items_of, without_repeats
 from preloader.events import kind_of
 from preloader.history import Session, SplitRule, order_sessions, split_sessions
+from preloader.history.annotations import without_annotations
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -30,11 +31,41 @@ class Task(msgspec.Struct, frozen=True):
     steps: int = 3
 
     def prepared(self) -> Task:
-        """Return the task with its repeats removed, if they are to be."""
-        if not self.drop_repeats:
-            return self
-        fit, test = ([without_repeats(session, self.kind) for session in part] for part in (self.fit, self.test))
+        """Return the task as predictors see it: no annotations of other kinds, and no repeats to be dropped."""
+        fit, test = ([self._seen(session) for session in part] for part in (self.fit, self.test))
         return msgspec.structs.replace(self, fit=fit, test=test)
+
+    def summary(self) -> TaskSummary:
+        """Count what there is to learn from and to predict, repeats as the task has them."""
+        learned, asked = (
+            [items_of(self._seen(session), self.kind) for session in part] for part in (self.fit, self.test)
+        )
+        vocabulary = {key for items in learned for key in items}
+        asked_items = sum(map(len, asked))
+        unseen = sum(key not in vocabulary for items in asked for key in items)
+        return TaskSummary(
+            fit_sessions=len(self.fit),
+            test_sessions=len(self.test),
+            fit_items=sum(map(len, learned)),
+            test_items=asked_items,
+            vocabulary=len(vocabulary),
+            unseen_share=unseen / asked_items if asked_items else 0.0,
+        )
+
+    def _seen(self, session: Session) -> Session:
+        seen = without_annotations(session, self.kind)
+        return without_repeats(seen, self.kind) if self.drop_repeats else seen
+
+
+class TaskSummary(msgspec.Struct, frozen=True):
+    """How much there is: sessions, items, distinct items to learn from, and the share of test items not among them."""
+
+    fit_sessions: int
+    test_sessions: int
+    fit_items: int
+    test_items: int
+    vocabulary: int
+    unseen_share: float
 
 
 def task_of_split(sessions: Sequence[Session], rule: SplitRule, kind: str, seed: int = 0) -> Task:
