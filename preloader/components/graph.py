@@ -24,6 +24,7 @@ class ComponentGraph:
     def __init__(self, components: Mapping[str, Component]) -> None:
         self._components = components
         self._dependencies: dict[str, tuple[str, ...]] = {}
+        self._conflicts: dict[str, set[str]] = {name: set() for name in components}
         self._check_names()
         self._check_cycles()
         self._dependents = self._reversed()
@@ -47,8 +48,7 @@ class ComponentGraph:
 
     def conflicts(self, name: str) -> frozenset[str]:
         """Return what may not be resident together with ``name``, whichever of the two says so."""
-        others = (other for other, component in self._components.items() if name in component.conflicts)
-        return frozenset((*self._components[name].conflicts, *others))
+        return frozenset(self._conflicts[name])
 
     def _requires(self, name: str) -> tuple[str, ...]:
         return self._components[name].requires
@@ -81,10 +81,12 @@ class ComponentGraph:
 
     def _check_conflicts(self) -> None:
         for name, other, at in self._conflict_pairs():
+            self._conflicts[name].add(other)
+            self._conflicts[other].add(name)
             if name == other:
                 raise _error(at, f"{name!r} conflicts with itself")
             dependents = _reachable(name, self._dependents.__getitem__)
-            both = dependents & _reachable(other, self._dependents.__getitem__)
+            both = dependents.keys() & _reachable(other, self._dependents.__getitem__).keys()
             if both:
                 raise self._conflict_error(name, other, at, both)
 
@@ -118,13 +120,15 @@ class ComponentGraph:
         return path[::-1]
 
 
-def _reachable(start: str, following: Callable[[str], Iterable[str]]) -> set[str]:
-    seen, stack = {start}, [start]
-    while stack:
-        new = set(following(stack.pop())) - seen
-        seen |= new
-        stack += new
-    return seen
+def _reachable(start: str, following: Callable[[str], Iterable[str]]) -> dict[str, None]:
+    """Return ``start`` and all that can be reached from it, in an order that is the same in every run."""
+    reached = {start: None}
+    for name in (queue := [start]):
+        for new in following(name):
+            if new not in reached:
+                reached[new] = None
+                queue.append(new)
+    return reached
 
 
 def _arrows(names: list[str]) -> str:

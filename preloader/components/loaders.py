@@ -15,7 +15,7 @@ import msgspec
 
 from preloader.checks import shown
 from preloader.components.blocking import make_or_release
-from preloader.components.files import ConfinedFiles, FileContent
+from preloader.components.contents import ConfinedFiles, FileContent
 from preloader.errors import LoadError
 from preloader.ports import Executor, Loaded
 

@@ -19,10 +19,11 @@ import msgspec
 
 from preloader.components.component import Component
 from preloader.components.confined import check_name
-from preloader.components.files import MODES, ConfinedFiles, Mode, estimated_cost
+from preloader.components.contents import MODES, ConfinedFiles, Mode, estimated_cost
 from preloader.components.loaders import FileLoader, Loader, PythonLoader, Simulated, SimulatedLoader, is_reference
 from preloader.errors import ConfigurationError, UnknownResourceError
-from preloader.toml import Keys, TomlDocument
+from preloader.toml import TomlDocument
+from preloader.toml_lines import Keys
 
 _LOADERS = "'simulated', 'python:package.module:function' or 'file:relative/path'"
 

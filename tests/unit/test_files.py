@@ -9,7 +9,8 @@ import time
 import pytest
 
 from preloader.components.confined import open_confined
-from preloader.components.files import MODES, TYPICAL_BYTES, ConfinedFiles, FileProvider
+from preloader.components.contents import MODES, ConfinedFiles
+from preloader.components.files import TYPICAL_BYTES, FileProvider
 from preloader.errors import ConfigurationError, LoadError, UnknownResourceError
 from preloader.scheduling.execution import InlineExecutor
 
@@ -169,7 +170,7 @@ def test_a_settled_stamp_spares_reading_again(path, clock, monkeypatch):
     content = files.load("x.txt")
     clock.ahead_ns = HOUR_NS
     assert files.is_fresh("x.txt", content)  # compares once more, and settles
-    monkeypatch.setattr("preloader.components.files._holds", lambda *_: pytest.fail("the file was read again"))
+    monkeypatch.setattr("preloader.components.contents._holds", lambda *_: pytest.fail("the file was read again"))
     assert files.is_fresh("x.txt", content)
 
 
@@ -214,7 +215,7 @@ def test_looking_at_a_shrunk_mapping_is_survived(path):
     path.write_bytes(b"x" * 1_000_000)
     program = f"""
 import os
-from preloader.components.files import ConfinedFiles
+from preloader.components.contents import ConfinedFiles
 files = ConfinedFiles({str(path.parent)!r}, "mmap")
 content = files.load("x.txt")
 os.truncate({str(path)!r}, 0)

@@ -339,6 +339,16 @@ def test_dependencies_are_computed_once_and_in_linear_time():
     assert registry.dependencies("1999") is order
 
 
+def test_what_may_be_loaded_in_any_order_is_loaded_in_the_order_written():
+    """Sets of strings are ordered anew in every process: nothing may depend on theirs."""
+    registry = ComponentRegistry()
+    names = [f"part{number}" for number in range(20)]
+    for name in sorted(names, reverse=True):
+        registry.simulated(name, bytes=1, load_s=0.0)
+    registry.simulated("whole", bytes=1, load_s=0.0, requires=names)
+    assert registry.dependencies("whole") == tuple(names)
+
+
 def test_without_executor_sync_loaders_say_what_to_do():
     registry = ComponentRegistry()
     registry.component("x", bytes=1, load_s=1.0)(int)
