@@ -7,7 +7,6 @@ is removed later (`prune`, `redact_texts`, `purge`) is gone from the files too, 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections import deque
@@ -21,8 +20,10 @@ import msgspec
 
 from preloader.errors import ClosedError, ConfigurationError, HistoryError
 from preloader.events import Event
+from preloader.history.fields import Malformed, checked
 from preloader.history.log_database import explained, open_database, truly_erase
 from preloader.history.redact import Redaction, drop_words, redact_event
+from preloader.history.writing import write
 
 _BATCH = 1_000  # events fetched at once: bounds memory, and how long a reader keeps writers of this log waiting
 
@@ -150,12 +151,7 @@ class EventLog:
             ClosedError: The log is closed.
             HistoryError: The log cannot be read, or the file cannot be written.
         """
-        count = 0
-        with _whole_file(Path(path)) as descriptor, os.fdopen(descriptor, "wb") as lines:
-            for event in self.events(user):
-                lines.write(_encode(event) + b"\n")
-                count += 1
-        return count
+        return write(self.events(user), path, "jsonl", private=True)
 
     def prune(self, now_s: float) -> int:
         """Remove, truly, what is past ``max_age_s`` at ``now_s`` or beyond the newest ``max_events``; return how many.
@@ -283,8 +279,8 @@ class EventLog:
 def _check(event: Event) -> None:
     """Refuse an event that could be written and not read back: a NaN time, a number for a name, a broken key."""
     try:
-        _decode(_encode(event))
-    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        checked(_decode(_encode(event)))
+    except (msgspec.MsgspecError, Malformed, UnicodeError, TypeError) as error:
         raise HistoryError(f"event {event.action!r} of user {event.user!r} cannot be logged: {error}") from error
 
 
@@ -297,16 +293,3 @@ def _event(path: Path, seq: int, body: bytes) -> Event:
         return _decode(body)
     except msgspec.MsgspecError as error:
         raise HistoryError(f"{path}: event {seq} is malformed: {error}") from error
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[int]:
-    """Give a descriptor to write to; ``path`` is replaced only when the block has ended well."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        yield os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        partial.replace(path)
-    except OSError as error:
-        raise HistoryError(f"{path}: cannot be written ({error.strerror}); its folder must exist") from error
-    finally:
-        partial.unlink(missing_ok=True)

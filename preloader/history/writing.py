@@ -16,11 +16,23 @@ WRITERS: dict[str, Callable[[Iterable[Event], Path], int]] = {"jsonl": write_jso
 """The formats that can be written, by name."""
 
 
-def write(events: Iterable[Event], path: Path | str, format: str) -> int:  # noqa: A002 - the word that users know it by
+def write(
+    events: Iterable[Event],
+    path: Path | str,
+    format: str,  # noqa: A002 - the word that users know it by
+    *,
+    private: bool = False,
+) -> int:
     """Write events to ``path`` and return how many there were.
 
     They go to a temporary file beside it, which takes its place at the end: whatever interrupts the writing, an earlier
     file stays as it was and nothing half written is left.
+
+    Args:
+        events: What to write.
+        path: Where to.
+        format: How: one of `WRITERS`.
+        private: Whether only the owner may read the file, at any moment; otherwise whoever the umask lets.
 
     Raises:
         HistoryError: There is no such format, or the file cannot be written; and whatever reading the events raises.
@@ -36,7 +48,8 @@ def write(events: Iterable[Event], path: Path | str, format: str) -> int:  # noq
         raise HistoryError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         count = WRITERS[format](events, draft)
-        draft.chmod(0o666 & ~_umask())
+        if not private:  # as the draft is from the start
+            draft.chmod(0o666 & ~_umask())
         draft.replace(path)
     except OSError as error:
         raise HistoryError(f"{path}: cannot be written ({error.strerror})") from error
