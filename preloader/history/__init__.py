@@ -20,6 +20,7 @@ from preloader.history.fish import FishReader
 from preloader.history.git import GitReader
 from preloader.history.household import HouseholdReader
 from preloader.history.jsonl import JsonlReader
+from preloader.history.log_reader import EventLogReader
 from preloader.history.mine import discover_mine
 from preloader.history.parquet import ParquetReader
 from preloader.history.reader import DEFAULT_MAX_BAD_SHARE, BadRecord, Reader, ReadReport
@@ -79,6 +80,7 @@ READERS: dict[str, Reader] = {
         FishReader(),
         GitReader(),
         CsvReader(),
+        EventLogReader(),
         HouseholdReader(),
     )
 }

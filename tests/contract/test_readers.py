@@ -45,7 +45,7 @@ def told(events: list[Event]) -> tuple[tuple[str, tuple[str, ...], str | None], 
 
 
 def test_every_format_has_a_sample() -> None:
-    assert {sample.format for sample in SAMPLES} | {"git", "parquet", "household"} == set(READERS)
+    assert {sample.format for sample in SAMPLES} | {"git", "parquet", "event-log", "household"} == set(READERS)
 
 
 @each_sample

@@ -13,6 +13,7 @@ import pytest
 
 from preloader.errors import ClosedError, ConfigurationError, HistoryError
 from preloader.events import Event
+from preloader.history import READERS, detect, read
 from preloader.history.log import EventLog
 from preloader.history.redact import keep_words, redact_event
 
@@ -354,3 +355,15 @@ def test_many_may_create_it_at_once(tmp_path: Path) -> None:
             thread.join()
         with EventLog(path) as log:
             assert sorted(one.action for one in log.events()) == [f"act{number}" for number in range(8)]
+
+
+def test_a_log_is_a_history_too(path: Path, tmp_path: Path) -> None:
+    with EventLog(path) as log:
+        log.append([event(0), event(1, user="ben")])
+        log.flush()
+    assert detect(path).name == "event-log"
+    assert list(read(path)) == [event(0), event(1, user="ben")]
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (x)").connection.close()
+    assert not READERS["event-log"].detects(tmp_path / "other.db")
+    with pytest.raises(HistoryError, match=r"missing\.db: no such file"):
+        list(read(tmp_path / "missing.db", "event-log"))
