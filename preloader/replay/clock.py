@@ -59,6 +59,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        # Timers within this of the present are due. The real clock's 1 ns is less than a float resolves after four
+        # months, and a timer that is neither due nor ahead would be waited for in vain.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         """Return the virtual time in seconds since the loop was made."""

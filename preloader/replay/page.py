@@ -30,7 +30,7 @@ PAGE = """<!doctype html>
 <style>
 :root{{color-scheme:light dark;--page:#fff;--card:#f6f7f9;{light}}}
 @media (prefers-color-scheme:dark){{:root{{--page:#16191d;--card:#1f242a;{dark}}}}}
-body{{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:60rem;background:var(--page);color:var(--ink);
+body{{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:62rem;background:var(--page);color:var(--ink);
  font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}}
 h1{{font-size:1.6rem;line-height:1.25;margin:0 0 .5rem;overflow-wrap:anywhere}}
 h2{{font-size:1.15rem;margin:2.5rem 0 .75rem}}
@@ -39,8 +39,8 @@ h2{{font-size:1.15rem;margin:2.5rem 0 .75rem}}
 .tile{{background:var(--card);border-radius:.5rem;padding:.75rem 1rem;display:flex;flex-direction:column}}
 .tile span{{color:var(--muted);font-size:.85rem}} .tile b{{font-size:1.7rem;line-height:1.3}}
 .wide{{overflow-x:auto}}
-table{{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;width:100%}}
-th,td{{padding:.4rem .55rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}}
+table{{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums;width:100%}}
+th,td{{padding:.4rem .4rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}}
 th:first-child{{text-align:left}} thead th{{color:var(--muted);font-weight:500}} tbody th{{font-weight:500}}
 tr.preloader{{background:var(--card)}} tr.preloader th,tr.preloader td{{font-weight:650}}
 td small{{color:var(--muted);font-weight:400}}

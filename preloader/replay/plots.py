@@ -13,14 +13,16 @@ from preloader.replay.metrics import Metrics, Saving
 from preloader.replay.theme import colour, figure, plain
 
 _BARS = 15
+_LABEL_WIDTH = 0.07  # of the axis
+_FIRM = 20  # fewer predictions than this do not make a point of the calibration line
 _MEMORY_POINTS = 360
 _MIN_MARKER, _MAX_MARKER = 15, 160
 
 
 class FrontierPoint(msgspec.Struct, frozen=True):
-    """The chosen policy under one waste budget; ``None`` is no budget."""
+    """The chosen policy under one waste budget."""
 
-    waste_budget: float | None
+    waste_budget: float
     metrics: Metrics
 
 
@@ -37,7 +39,7 @@ def frontier(points: Sequence[FrontierPoint], rows: Mapping[str, Metrics]) -> st
                 axes.axhline(100 * level, color=colour(run), linestyle=(0, (4, 3)), linewidth=1.4)
         _label_levels(axes, rows)
         axes.set(xlabel="waste: preloads that nobody used (%)", ylabel="needs (%)", ylim=(0, 104))
-        axes.set_xlim(left=0, right=max([10.0, *(115 * (point.metrics.waste or 0.0) for point in drawn)]))
+        axes.set_xlim(left=-1, right=max([10.0, *(115 * (point.metrics.waste or 0.0) for point in drawn)]))
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, borderaxespad=0)
 
     return figure(draw, "Timely hit rate and coverage against waste", height=4.4)
@@ -49,9 +51,26 @@ def _frontier_lines(axes: Any, points: Sequence[FrontierPoint]) -> None:
     coverage = [100 * (point.metrics.coverage or 0.0) for point in points]
     axes.plot(waste, hits, "o-", color=colour("preloader"), linewidth=2, label="timely hit rate: ready when needed")
     axes.plot(waste, coverage, "s-", color=colour("coverage"), linewidth=2, label="coverage: ready, of what lru missed")
-    for point, x, y in zip(points, waste, hits, strict=True):
-        budget = "no budget" if point.waste_budget is None else f"≤ {point.waste_budget:.0%}"
-        axes.annotate(budget, (x, y), (0, 8), textcoords="offset points", ha="center", size=8, color=colour("muted"))
+    for budgets, x, y in _labels(points):
+        axes.annotate(budgets, (x, y), (0, 8), textcoords="offset points", ha="center", size=8, color=colour("muted"))
+
+
+def _labels(points: Sequence[FrontierPoint]) -> list[tuple[str, float, float]]:
+    """Return each point's waste budget and place; points too close together to be told apart share one label."""
+    widest = max((point.metrics.waste or 0.0 for point in points), default=0.0)
+    groups: list[list[FrontierPoint]] = []
+    for point in points:
+        if groups and (point.metrics.waste or 0.0) - (groups[-1][-1].metrics.waste or 0.0) < widest * _LABEL_WIDTH:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    labels = []
+    for group in groups:
+        budgets = sorted({100 * point.waste_budget for point in group})
+        text = "≤ " + ", ".join(f"{budget:.0f}" for budget in budgets) + " %"
+        x = sum(100 * (point.metrics.waste or 0.0) for point in group) / len(group)
+        labels.append((text, x, max(100 * (point.metrics.timely_hit_rate or 0.0) for point in group)))
+    return labels
 
 
 def _label_levels(axes: Any, rows: Mapping[str, Metrics]) -> None:
@@ -86,9 +105,17 @@ def saved_by_resource(savings: Sequence[Saving]) -> str:
         axes.margins(x=0.14, y=0.01)
         axes.set_xlabel("seconds of waiting saved, against lru")
         for row, saving in enumerate(shown):
-            text = f" {_share(saving)} of {saving.lru_s:,.0f} s "
-            side = "left" if saving.saved_s > 0 else "right"
-            axes.annotate(text, (saving.saved_s, row), ha=side, va="center", size=8, color=colour("muted"))
+            side, away = ("left", 4) if saving.saved_s > 0 else ("right", -4)
+            axes.annotate(
+                f"{_share(saving)} of {saving.lru_s:,.0f} s",
+                (saving.saved_s, row),
+                (away, 0),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                size=8,
+                color=colour("muted"),
+            )
 
     return figure(draw, "Time saved by resource", height=0.9 + 0.27 * max(3, len(shown)))
 
@@ -115,7 +142,8 @@ def _reliability(axes: Any, reliability: Reliability, title: str, role: str) -> 
     stated, observed = [100 * bin_.stated for bin_ in bins], [100 * bin_.observed for bin_ in bins]
     most = max((bin_.count for bin_ in bins), default=1)
     sizes = [_MIN_MARKER + (_MAX_MARKER - _MIN_MARKER) * bin_.count / most for bin_ in bins]
-    axes.plot(stated, observed, color=colour(role), linewidth=1.5)
+    firm = [at for at, bin_ in enumerate(bins) if bin_.count >= _FIRM]
+    axes.plot([stated[at] for at in firm], [observed[at] for at in firm], color=colour(role), linewidth=1.5)
     axes.scatter(stated, observed, sizes, color=colour(role), zorder=3)
     error = "no predictions" if reliability.error is None else f"error {100 * reliability.error:.1f} points"
     axes.set_title(f"{title}: {error}", size=10)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 
 import msgspec
 
 from preloader.replay import plots
 from preloader.replay.calibration import Reliability
 from preloader.replay.comparators import PRELOADER
-from preloader.replay.files import replacing
 from preloader.replay.metrics import Metrics, Saving
 from preloader.replay.page import CALIBRATION_NOTE, FRONTIER_NOTE, PAGE, TABLE_NOTE, TIMELINE_NOTE
 from preloader.replay.theme import css_variables
@@ -61,18 +59,6 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     end_s: float
     capacity_bytes: int
     excerpt: Excerpt | None
-
-
-def write_report(path: Path, data: ReportData) -> None:
-    """Write the page; it appears only when it is complete.
-
-    Raises:
-        ConfigurationError: ``path`` cannot be written.
-        MissingExtraError: matplotlib is not installed.
-    """
-    page = render(data)
-    with replacing(path) as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def render(data: ReportData) -> str:
@@ -144,7 +130,6 @@ _COLUMNS = (
     ("missed", "misses", "n"),
     ("coverage", "coverage", "%"),
     ("time saved", "time_saved", "%"),
-    ("mean wait", "wait_mean_s", "s"),
     ("p95 wait", "wait_p95_s", "s"),
     ("preloads", "preloads", "n"),
     ("waste", "waste", "%"),
@@ -172,7 +157,11 @@ def _cell(row: Metrics, spread: Metrics | None, field: str, unit: str) -> str:
         return _UNDEFINED
     around = getattr(spread, field) if spread else None
     if unit == "%":
-        return f"{100 * value:.1f}" + (f"<small>±{100 * around:.1f}</small>" if around is not None else "") + " %"
+        return (
+            f"{100 * value:.1f}"
+            + (f"<small>±{100 * around:.1f}</small>" if around is not None else "")
+            + "\N{NO-BREAK SPACE}%"
+        )
     return f"{value:.2f} s" if unit == "s" else f"{value:,.0f}"
 
 
@@ -205,4 +194,4 @@ def _section(title: str, content: str, note: str) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return _UNDEFINED if value is None else f"{100 * value:.1f} %"
+    return _UNDEFINED if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"

@@ -66,7 +66,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     recordings: dict[str, Recording]
     calibration: CalibrationWatcher
     memory: MemoryTrace
-    frontier: list[FrontierPoint]
 
 
 class Study(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +74,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rows: Metrics by run, means over the seeds.
         spreads: Their standard deviations; empty for one seed.
+        frontier: The contender under other waste budgets, under the first seed, where that was asked for.
         sessions: How many sessions were replayed.
         events: How many events they have.
         resources: Size of the kind's vocabulary.
@@ -85,6 +85,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: dict[str, Metrics]
     spreads: dict[str, Metrics]
+    frontier: list[FrontierPoint]
     sessions: int
     events: int
     resources: int
@@ -153,19 +154,17 @@ class Laboratory:
             recordings = self._compare(world, progress, watchers, memory if evidence else None)
         seeds = [recordings, *(self._compare(self._world(seed), progress) for seed in others)]
         measured = [measure_all(runs) for runs in seeds]
-        points = self._frontier(world, recordings, progress) if frontier else []
         contended = [runs[PRELOADER] for runs in seeds]
         return Study(
             rows={run: average([rows[run] for rows in measured]) for run in RUNS} if others else measured[0],
             spreads={run: spread([rows[run] for rows in measured]) for run in RUNS} if others else {},
+            frontier=self._frontier(world, recordings, progress) if frontier else [],
             sessions=len(self._script),
             events=self.events,
             resources=len(self._vocabulary),
             capacity_bytes=world.capacity_bytes,
             events_per_second=sum(run.events for run in contended) / sum(run.wall_s for run in contended),
-            evidence=Evidence(recordings=recordings, calibration=calibration, memory=memory, frontier=points)
-            if evidence
-            else None,
+            evidence=Evidence(recordings=recordings, calibration=calibration, memory=memory) if evidence else None,
         )
 
     def _world(self, seed: int) -> World:
@@ -222,7 +221,7 @@ def report_data(title: str, facts: dict[str, str], study: Study) -> ReportData:
         facts=facts,
         rows=study.rows,
         spreads=study.spreads,
-        frontier=evidence.frontier,
+        frontier=study.frontier,
         savings=savings(ours.needs, evidence.recordings["lru"].needs),
         next_item=evidence.calibration.next_item,
         use_if_loaded=evidence.calibration.use_if_loaded,

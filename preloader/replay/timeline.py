@@ -14,7 +14,7 @@ from preloader.replay.theme import colour, figure, plain
 
 _MOST_NEEDS = 36
 _MOST_LANES = 14
-_LONGEST_PAUSE_S = 12.0
+_SHORTEST_CUT_S = 12.0
 _MARKS = {
     NeedOutcome.HIT: ("o", "good", "hit: was ready"),
     NeedOutcome.LATE_HIT: ("D", "late", "late hit: joined a load"),
@@ -83,7 +83,8 @@ def timeline(excerpt: Excerpt) -> str:
     """Draw an excerpt. Long pauses are cut short, and the cuts marked."""
     lanes = excerpt.lanes[: 2 * _MOST_LANES]
     rows = {key: row for row, key in enumerate(lanes)}
-    shorten, cuts = _shortened(excerpt)
+    longest_s = _longest_pause_s(excerpt)
+    shorten, cuts = _shortened(excerpt, longest_s)
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
@@ -94,9 +95,7 @@ def timeline(excerpt: Excerpt) -> str:
         _draw_needs(axes, excerpt.needs, rows, shorten)
         axes.set_yticks(range(len(lanes)), [plain(key.partition(":")[2]) for key in lanes])
         axes.set_ylim(len(lanes) - 0.4, -0.6)
-        axes.set_xlabel(
-            f"seconds (pauses are cut to {_LONGEST_PAUSE_S:.0f} s at the dotted lines)" if cuts else "seconds"
-        )
+        axes.set_xlabel(f"seconds (pauses are cut to {longest_s:.0f} s at the dotted lines)" if cuts else "seconds")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, borderaxespad=0)
 
     return figure(draw, "Needs and preloads of one session", height=1.4 + 0.3 * max(3, len(lanes)))
@@ -140,7 +139,13 @@ def _draw_preloads(
         )
 
 
-def _shortened(excerpt: Excerpt) -> tuple[Callable[[float], float], list[float]]:
+def _longest_pause_s(excerpt: Excerpt) -> float:
+    """Return the longest pause that is drawn at its length: twice the usual one."""
+    asked = [asked_s for asked_s, _ in excerpt.needs]
+    return max(_SHORTEST_CUT_S, 2.0 * float(np.median(np.diff(asked)))) if len(asked) > 1 else _SHORTEST_CUT_S
+
+
+def _shortened(excerpt: Excerpt, longest_s: float) -> tuple[Callable[[float], float], list[float]]:
     """Return a map from the virtual clock to drawn seconds, with idle stretches cut short, and where it cuts."""
     busy = [(asked_s, asked_s + need.waited_s) for asked_s, need in excerpt.needs]
     last_s = busy[-1][1]
@@ -149,11 +154,11 @@ def _shortened(excerpt: Excerpt) -> tuple[Callable[[float], float], list[float]]
     known, drawn, cuts = [busy[0][0]], [0.0], []
     for start, end in busy:
         idle_s = start - known[-1]
-        if idle_s > _LONGEST_PAUSE_S:
-            cuts.append(drawn[-1] + _LONGEST_PAUSE_S / 2)
+        if idle_s > longest_s:
+            cuts.append(drawn[-1] + longest_s / 2)
         if idle_s > 0:
             known.append(start)
-            drawn.append(drawn[-1] + min(idle_s, _LONGEST_PAUSE_S))
+            drawn.append(drawn[-1] + min(idle_s, longest_s))
         if end > known[-1]:
             drawn.append(drawn[-1] + end - known[-1])
             known.append(end)

@@ -1,0 +1,226 @@
+"""Conducting a replay study from the command line, and showing what came out: shared by ``replay`` and ``demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from preloader.errors import require
+from preloader.ports import Predictor
+from preloader.prediction import OnlinePredictor, load_bundle
+from preloader.replay.comparators import PRELOADER
+from preloader.replay.files import replacing
+from preloader.replay.metrics import Metrics
+from preloader.replay.report import render
+from preloader.replay.study import Laboratory, Plan, Study, report_data
+from preloader.settings import Settings
+
+_QUICK_EVENTS = 20_000  # up to here a report's frontier is played without being asked for
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a plan's sessions come from, in words.
+
+    Attributes:
+        data: Names of what is replayed.
+        learned_before: What was learned before.
+        bundle: The saved predictor to start from; otherwise the plan's fit sessions are learned.
+    """
+
+    data: str
+    learned_before: str
+    bundle: Path | None = None
+
+
+def perform(
+    plan: Plan,
+    source: Source,
+    *,
+    outcomes: Path | None = None,
+    report: Path | None = None,
+    frontier: bool | None = None,
+) -> Study:
+    """Learn, replay all runs while a bar on stderr shows how far it is, and write what is asked for.
+
+    Args:
+        plan: What is replayed, and how.
+        source: Where that comes from.
+        outcomes: Where to write counterfactual outcomes.
+        report: Where to write the report.
+        frontier: Whether to play other waste budgets, too; ``None``: for a report of a history that is not long.
+
+    Raises:
+        ConfigurationError: The plan does not suit the history, or a file cannot be written.
+        MissingExtraError: A report is asked for and matplotlib is not installed.
+    """
+    if report is not None:
+        require("matplotlib", "report")
+    with replacing(report) if report else nullcontext() as page:
+        with _bar() as bar:
+            laboratory = Laboratory(plan, _learned(plan, source.bundle, bar))
+            if frontier is None:
+                frontier = page is not None and laboratory.events <= _QUICK_EVENTS
+            task = bar.add_task("replaying", total=laboratory.events * laboratory.runs(frontier))
+            study = laboratory.conduct(
+                outcomes=outcomes,
+                evidence=page is not None,
+                frontier=frontier,
+                progress=lambda events: bar.advance(task, events),
+            )
+        if page is not None:
+            title = f"Preloading {plan.kind} of {source.data}"
+            page.write_text(render(report_data(title, _facts(source, plan, study), study)), encoding="utf-8")
+    return study
+
+
+def document(source: Source, plan: Plan, study: Study) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    rows = []
+    for run, row in study.rows.items():
+        spread = study.spreads.get(run)
+        rows.append(msgspec.structs.asdict(row) | ({"spread": _figures(spread)} if spread else {}))
+    return {
+        "data": {
+            "sessions": study.sessions,
+            "events": study.events,
+            "resources": study.resources,
+            "from": source.data,
+        },
+        "protocol": {
+            "component": plan.kind,
+            "budget": plan.budget,
+            "capacity_bytes": study.capacity_bytes,
+            "cache": plan.cache,
+            "repeats": plan.repeats,
+            "size_seeds": list(plan.seeds),
+            "policy": plan.policy,
+            "waste_budget": plan.waste,
+            "eviction": plan.eviction,
+            "learn": "online",
+            "learned_before": source.learned_before,
+        },
+        "rows": rows,
+        "frontier": [
+            {"waste_budget": point.waste_budget} | msgspec.structs.asdict(point.metrics) for point in study.frontier
+        ],
+        "events_per_second": study.events_per_second,
+    }
+
+
+def show(study: Study, plan: Plan) -> None:
+    """Print the table of runs."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPED_WIDTH)
+    table = Table(title=_title(study, plan), title_justify="left", caption=_CAPTION, caption_justify="left", box=SIMPLE)
+    table.add_column("run", no_wrap=True)
+    for header in (
+        "ready\n%",
+        "missed\n",
+        "coverage\n%",
+        "saved\n%",
+        "p95\ns",
+        "preloads\n",
+        "waste\n%",
+        "pollution\n%",
+    ):
+        table.add_column(header, justify="right", no_wrap=True)
+    for run, row in study.rows.items():
+        spread = study.spreads.get(run)
+        table.add_row(
+            run.replace("_", " "),
+            _rate(row, spread, "timely_hit_rate"),
+            f"{row.misses:,.0f}",
+            _rate(row, spread, "coverage"),
+            _rate(row, spread, "time_saved"),
+            "" if row.wait_p95_s is None else f"{row.wait_p95_s:.1f}",
+            f"{row.preloads:,.0f}",
+            _rate(row, spread, "waste"),
+            _rate(row, spread, "pollution"),
+            style="bold cyan" if run == PRELOADER else None,
+        )
+    console.print(table)
+
+
+_PIPED_WIDTH = 120
+_CAPTION = (
+    "ready: loaded when asked for; coverage: of what lru missed; saved: of lru's waiting time; "
+    "p95: wait; waste: of preloads; pollution: had by lru, missed here"
+)
+
+
+def _title(study: Study, plan: Plan) -> str:
+    seeds = "" if len(plan.seeds) == 1 else f", {len(plan.seeds)} size seeds (± standard deviation)"
+    needs = study.rows["lru"].needs
+    return (
+        f"{needs:,.0f} needs of {study.resources:,} {plan.kind} resources in {study.sessions:,} sessions, "
+        f"{plan.cache} cache of {study.capacity_bytes / 1e9:.2f} GB{seeds}; {study.events_per_second:,.0f} events/s"
+    )
+
+
+def _rate(row: Metrics, spread: Metrics | None, field: str) -> str:
+    value = getattr(row, field)
+    if value is None:
+        return ""
+    around = getattr(spread, field) if spread else None
+    return f"{100 * value:.1f}" + (f" ±{100 * around:.1f}" if around is not None else "")
+
+
+def _figures(spread: Metrics) -> dict[str, Any]:
+    figures = msgspec.structs.asdict(spread)
+    del figures["run"]
+    return figures
+
+
+def _learned(plan: Plan, bundle: Path | None, bar: Progress) -> Callable[[], Predictor]:
+    """Return what makes predictors that have learned the plan's fit sessions, or what the bundle holds."""
+    steps = Settings().steps
+    if bundle is not None:
+        snapshot = load_bundle(bundle).snapshot
+    else:
+        teacher = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
+        task = bar.add_task("learning", total=len(plan.fit))
+        for session in plan.fit:
+            for event in session.events:
+                teacher.learn_one(event.known_at(event.time_s))
+            bar.advance(task)
+        snapshot = teacher.snapshot()
+
+    def make() -> Predictor:
+        predictor = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
+        predictor.restore(snapshot)
+        return predictor
+
+    return make
+
+
+def _facts(source: Source, plan: Plan, study: Study) -> dict[str, str]:
+    before = source.learned_before + ("" if source.bundle else f": {len(plan.fit):,} sessions")
+    budget = "none" if plan.waste is None else f"{plan.waste:.0%} of preloads"
+    needs = study.rows["lru"].needs
+    return {
+        "data": source.data,
+        "replayed": f"{study.sessions:,} sessions, {study.events:,} events, {needs:,.0f} needs of {plan.kind}",
+        "learned before": before,
+        "learning": "goes on during the replay, event by event",
+        "cache": f"{plan.cache}, {study.capacity_bytes / 1e9:.2f} GB ({plan.budget:g} mean sizes), one loader",
+        "consecutive repeats": f"{plan.repeats}",
+        "sizes": f"drawn from seed {', '.join(map(str, plan.seeds))}; the plots show the first",
+        "policy": f"{plan.policy}, waste budget {budget}, eviction {plan.eviction}",
+        "times": "closed loop: pauses are the recorded ones and begin when the need before was served",
+        "speed": f"{study.events_per_second:,.0f} events a second",
+    }
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
