@@ -263,7 +263,13 @@ def test_specs() -> None:
     ):
         with pytest.raises(HistoryError, match=message):
             read_household(spec)
-    for spec in ("household:users=0", "household:days=-1", "household:drift=-0.1", "household:drift=nan"):
+    for spec in (
+        "household:users=0",
+        "household:days=-1",
+        "household:drift=-0.1",
+        "household:drift=nan",
+        "household:drift=inf",
+    ):
         with pytest.raises(ConfigurationError, match="a household needs at least"):
             read_household(spec)
 

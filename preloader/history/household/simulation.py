@@ -44,7 +44,15 @@ _HEARING_S = (0.7, 1.3)
 
 
 class HouseholdSession(msgspec.Struct, frozen=True):
-    """One session as it was planned: what `Household.truth` knows and a predictor must guess."""
+    """One session as it was planned: what `Household.truth` knows and a predictor must guess.
+
+    Attributes:
+        person: The person's index, from 0.
+        name: The session's name in the events: the day and the session's number in it, both from 1.
+        start_s: When it begins, in seconds since 1970.
+        routine: The index of its routine in `ROUTINES`.
+        week: In which week of the simulation it is, from 0: how far habits have drifted.
+    """
 
     person: int
     name: str
@@ -71,15 +79,15 @@ class Household:
         drift: How far habits turn in a week, in radians; 0 keeps them for ever.
 
     Raises:
-        ConfigurationError: ``users`` or ``days`` is smaller than 1, or the drift is negative.
+        ConfigurationError: ``users`` or ``days`` is smaller than 1, or the drift is negative or endless.
     """
 
     def __init__(
         self, seed: int = 0, users: int = DEFAULT_USERS, days: int = DEFAULT_DAYS, drift: float = DEFAULT_DRIFT
     ) -> None:
         for name, value, least in (("users", users, 1), ("days", days, 1), ("drift", drift, 0)):
-            if not value >= least:
-                raise ConfigurationError(f"{name} is {value}; a household needs at least {least}")
+            if not least <= value < math.inf:
+                raise ConfigurationError(f"{name} is {value}; a household needs at least {least}, and a finite number")
         self.seed, self.users, self.days, self.drift = seed, users, days, drift
         self.components: tuple[SimulatedComponent, ...] = simulated_components(seed)
         self.habits = Habits(seed, drift)
