@@ -6,6 +6,7 @@ This is the half of the manager that moves resources; `preloader.manager` is the
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -59,7 +60,6 @@ class Loader:
         self._providers = providers
         self._store = store
         self._unloading: set[asyncio.Task[None]] = set()
-        self._unload_timeout_s = settings.load_timeout_s
         self._outlook = outlook
         self._end = end
         self._spawn = spawn
@@ -78,10 +78,14 @@ class Loader:
             raise UnknownResourceError(f"no provider for {key!r}: the kinds with one are {known}") from None
 
     def dependencies(self, key: str) -> Sequence[str]:
-        """Return what must be ready before ``key``; nothing where the resource is unknown."""
+        """Return what must be ready before ``key``; nothing where its provider cannot tell."""
         try:
             return self.provider(key).dependencies(key)
         except UnknownResourceError:
+            return ()
+        except Exception as error:  # eviction asks on behalf of other keys, which must not suffer
+            self.counts["provider_errors"] += 1
+            logger.debug("cannot tell what %s depends on: %r", key, error)
             return ()
 
     def cost(self, key: str) -> Cost:
@@ -97,7 +101,7 @@ class Loader:
         return self._victims(preload.key, self.cost(preload.key), preload) is not None
 
     def start(self, key: str, preload: OpenPreload | None = None, *, foreground: bool) -> Flight[Entry]:
-        """Start a flight. The caller has made sure that there is none for this key, or that it is being cancelled."""
+        """Start a flight. The caller has made sure that none can be joined, and that ``key`` is not resident."""
         flight: Flight[Entry] = Flight(key, foreground=foreground, preload=preload)
         self.flights[key] = flight
         task = self._spawn(self._fly(flight), f"flight {key}")
@@ -150,15 +154,33 @@ class Loader:
             self._retire(entry)
 
     def unpin(self, entry: Entry, *, keep: bool = False) -> None:
-        """Let go of an entry; one not stored is unloaded with its last holder, unless ``keep`` hands it over."""
+        """Let go of an entry; one not stored is unloaded with its last holder.
+
+        ``keep`` hands over a value that never was stored: it is the caller's from then on.
+        """
         entry.pins -= 1
         if not entry.pins and not entry.stored:
-            self._retire(entry, unload=not keep)
+            self._retire(entry, unload=entry.admitted or not keep)
 
     async def unloaded(self) -> None:
         """Wait until every value that was let go of is unloaded."""
-        if self._unloading:
+        while self._unloading:  # what one held may be unloaded after it
             await asyncio.wait(self._unloading)
+
+    def cancel_flights(self, reason: str) -> None:
+        """Cancel every load; each flight lands with an error within a few turns of the loop."""
+        for flight in list(self.flights.values()):
+            flight.cancel(reason)
+
+    async def aclose(self, grace_s: float) -> None:
+        """Empty the store, now that no flight is left, and wait until everything is unloaded.
+
+        What somebody still holds is unloaded when that one lets go of it.
+        """
+        for entry in self._store.entries():
+            self.evict(entry, "unused at shutdown")
+        await self.unloaded()
+        await self.guard.aclose(grace_s)
 
     async def _fly(self, flight: Flight[Entry]) -> None:
         try:
@@ -178,7 +200,7 @@ class Loader:
     def _grounded(self, flight: Flight[Entry]) -> None:
         """Close a flight that was cancelled before its task ran at all, so that nothing in `_fly` could."""
         if not flight.landed.done():
-            self._crash(flight, CancelledLoad(flight.cancel_reason))
+            self._crash(flight, CancelledLoad(flight.cancel_reason or "cancelled in flight: shutdown"))
             self._leave(flight)
 
     def _leave(self, flight: Flight[Entry]) -> None:
@@ -189,7 +211,7 @@ class Loader:
     def _land(self, flight: Flight[Entry], entry: Entry) -> None:
         entry.pins += flight.passengers
         preload = flight.own_preload
-        if preload is not None and not preload.ended:
+        if preload is not None:
             preload.ready_s = asyncio.get_running_loop().time()
             if preload.needed:
                 self._end(preload, PreloadOutcome.USED, "joined in flight")
@@ -201,7 +223,7 @@ class Loader:
 
     def _crash(self, flight: Flight[Entry], error: PreloaderError) -> None:
         preload = flight.own_preload
-        if preload is not None and not preload.ended:
+        if preload is not None:
             if not isinstance(error, CancelledLoad | NoRoom):
                 outcome = PreloadOutcome.FAILED
             elif preload.started_s is None:
@@ -259,10 +281,14 @@ class Loader:
             self.slots.release(flight)
         if preload is not None and not preload.ended:
             preload.bytes += entry.bytes
-        if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
-            self._store.admit(entry)
-        else:
-            self.counts["not_stored"] += 1
+        try:
+            if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
+                self._store.admit(entry)
+            else:
+                self.counts["not_stored"] += 1
+        except BaseException:  # a faulty eviction policy: what was loaded must not be left behind
+            self._retire(entry)
+            raise
         return entry
 
     def _make_room(self, flight: Flight[Entry], cost: Cost, *, loaded: bool = False) -> bool:
@@ -294,21 +320,26 @@ class Loader:
         return self._store.victims(cost.bytes, predictions, Resident(key, cost.bytes, cost.seconds))
 
     def _retire(self, entry: Entry, *, unload: bool = True) -> None:
-        """Let go of what an entry held, and of its value."""
-        for dependency in entry.holds:
-            self.unpin(dependency)
+        """Let go of an entry's value, and then of what it held.
+
+        The task is none of the manager's group: who holds a value may let go of it after the manager has stopped.
+        """
         if unload:
-            task = self._spawn(self._unload(entry), f"unload {entry.key}")
+            task = asyncio.create_task(self._unload(entry), name=f"retire {entry.key}")
             self._unloading.add(task)
             task.add_done_callback(self._unloading.discard)
+        else:
+            self._let_go(entry)
 
     async def _unload(self, entry: Entry) -> None:
         try:
-            async with asyncio.timeout(self._unload_timeout_s):
-                await entry.provider.unload(entry.key, entry.value)
-        except Exception as error:
-            self.counts["unload_errors"] += 1
-            logger.debug("unloading %s failed: %r", entry.key, error)
+            await self.guard.unload(entry.key, entry.provider, entry.value)
+        finally:
+            self._let_go(entry)
+
+    def _let_go(self, entry: Entry) -> None:
+        for dependency in entry.holds:
+            self.unpin(dependency)
 
 
 def check_providers(providers: Mapping[str, Provider]) -> None:
@@ -320,5 +351,5 @@ def check_providers(providers: Mapping[str, Provider]) -> None:
     if not providers:
         raise ConfigurationError("a manager needs at least one provider, as {'component': registry.provider()}")
     for kind in providers:
-        if not kind.isidentifier() or not kind.islower():
+        if not re.fullmatch("[a-z][a-z0-9_]*", kind):
             raise ConfigurationError(f"{kind!r} is no resource kind: use lower-case letters, digits and '_'")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,9 +24,10 @@ from preloader.hints import HintInbox
 from preloader.history.log import EventLog
 from preloader.loading import Loader, check_providers
 from preloader.outlook import Outlook
-from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider
+from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
 from preloader.scheduling.execution import ThreadExecutor
+from preloader.scheduling.flights import Flight
 from preloader.settings import Settings
 from preloader.speculation import Speculation, TierStatistics
 from preloader.telemetry import Ledger, LedgerTotals, Listener, logger
@@ -56,7 +57,7 @@ class Statistics(msgspec.Struct, frozen=True):
 
 
 class PreloadManager:
-    """Predicts what is needed next and gets it ready; use it as an async context manager.
+    """Predicts what is needed next and gets it ready; use it as an async context manager, once.
 
     All methods but `hint` belong to the event loop that entered it.
 
@@ -66,8 +67,8 @@ class PreloadManager:
         policy: What decides; as the settings name it unless given.
         eviction: What gives way; as the settings name it unless given.
         settings: Budget, tiers, timeouts, …
-        executor: Where blocking work (saving state) runs; threads unless given. The caller keeps the ownership of one
-            that it passes.
+        executor: Where blocking work (loaders, saving state) runs; threads unless given. The caller keeps the
+            ownership of one that it passes.
         state_dir: Where the predictor's state is restored from and saved to, regularly and at the end.
         event_log: Where events are recorded. The caller keeps the ownership.
         listeners: Called with every `Need` and `Preload` as it ends, on the loop; they must not block.
@@ -90,6 +91,7 @@ class PreloadManager:
         listeners: Sequence[Listener] = (),
     ) -> None:
         check_providers(providers)
+        self._providers = dict(providers)
         self.settings = settings or Settings()
         self._predictor = predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps)
         self._store = Store(self.settings.budget_bytes, eviction or make_eviction(self.settings.eviction))
@@ -105,7 +107,7 @@ class PreloadManager:
             self.settings,
         )
         self._loader = Loader(
-            dict(providers),
+            self._providers,
             self._store,
             self.settings,
             outlook=lambda: self._outlook.merged(),
@@ -114,47 +116,50 @@ class PreloadManager:
             landed=self._speculation.pump,
         )
         self._outlook = Outlook(self._loader.dependencies)
-        self._kinds = frozenset(providers)
         self._contexts = ContextTracker()
         self._hints = HintInbox(self.settings.tier_capacity)
         self._counts: Counter[str] = Counter()
         self._tasks: asyncio.TaskGroup | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self._exits: AsyncExitStack | None = None
         self._running = False
 
     async def __aenter__(self) -> Self:
-        """Restore the predictor and start."""
-        await self._upkeep.restore()
-        self._tasks = await asyncio.TaskGroup().__aenter__()
-        self._running = True
-        self._speculation.start(self._loader)
-        self._chores = [self._spawn(chore, "chore") for chore in self._upkeep.chores()]
-        self._hints.open(asyncio.get_running_loop(), self._take_hints)
+        """Restore the predictor and start.
+
+        Raises:
+            ClosedError: The manager was entered before.
+        """
+        if self._exits is not None:
+            raise ClosedError("a manager runs once, and this one was entered before: make a new one")
+        self._exits = AsyncExitStack()
+        async with AsyncExitStack() as exits:  # undone in reverse order, here if this fails, else in __aexit__
+            if self._owns_executor:
+                exits.push_async_callback(self._executor.aclose)
+            for provider in self._providers.values():
+                if isinstance(provider, UsesExecutor):
+                    provider.use_executor(self._executor)
+            await self._upkeep.restore()
+            exits.push_async_callback(self._upkeep.aclose)
+            exits.push_async_callback(self._loader.aclose, _SHUTDOWN_GRACE_S)
+            self._tasks = await exits.enter_async_context(asyncio.TaskGroup())
+            exits.callback(self._stop)
+            self._running = True
+            self._speculation.start(self._loader)
+            self._chores = [self._spawn(chore, "chore") for chore in self._upkeep.chores()]
+            self._hints.open(asyncio.get_running_loop(), self._take_hints)
+            self._exits = exits.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop: every preload ends, every load is cancelled, every value unloaded, the state saved."""
-        self._running = False
-        self._hints.close()
-        for chore in self._chores:
-            chore.cancel()
-        self._speculation.stop()
-        for flight in list(self._loader.flights.values()):
-            flight.cancel("cancelled in flight: shutdown")
-        if self._tasks is not None:
-            while self._loader.flights:  # what lands while we wait must still be unloaded below
-                await asyncio.wait([flight.landed for flight in self._loader.flights.values()])
-                await asyncio.sleep(0)
-            await self.clear()
-            # Without the error: the group would wrap it, and it is the caller's own.
-            await self._tasks.__aexit__(None, None, None)
-        await self._loader.guard.aclose(_SHUTDOWN_GRACE_S)
-        await self._upkeep.flush()
-        await self._upkeep.save()
-        if self._owns_executor:
-            await self._executor.aclose()
+        """Stop: every preload ends, every load is cancelled, every value unloaded, the state saved.
+
+        A value that is in use elsewhere is unloaded after that.
+        """
+        assert self._exits is not None
+        await self._exits.aclose()  # without the error: the task group would wrap it, and it is the caller's own
 
     def observe(self, event: Event) -> list[Decision]:
         """Take note of an event: learn, predict, decide, queue. Returns at once; loading happens behind it.
@@ -182,7 +187,7 @@ class PreloadManager:
             self._counts["predictor_errors"] += 1
             logger.exception("the predictor failed on %s", event.action)
             predictions = []
-        predictions = [prediction for prediction in predictions if kind_of(prediction.key) in self._kinds]
+        predictions = [prediction for prediction in predictions if kind_of(prediction.key) in self._providers]
         slot = (event.user, event.session)
         self._outlook.update(slot, predictions)
         self._speculation.cancel_wrong(slot, {prediction.key: prediction for prediction in predictions})
@@ -228,6 +233,8 @@ class PreloadManager:
         finally:
             self._loader.unpin(entry)
             self._speculation.pump()  # there may be room now
+            if not self._running:
+                await self._loader.unloaded()
 
     def hint(self, key: str, probability: float, steps: int = 1, *, ttl_s: float | None = 60.0) -> bool:
         """Say from any thread that ``key`` will probably be needed. The policy decides as it does on predictions.
@@ -257,9 +264,8 @@ class PreloadManager:
         self._hints.invalidate()
         while unheld := [entry for entry in self._store.entries() if not entry.pins]:
             for entry in unheld:
-                if entry.stored and not entry.pins:
-                    self._loader.evict(entry, "cleared unused")
-        await self._loader.unloaded()
+                self._loader.evict(entry, "cleared unused")
+            await self._loader.unloaded()  # then what these held is unheld
 
     async def flush(self) -> None:
         """Write the event log; every event observed before is durable when this returns."""
@@ -267,63 +273,69 @@ class PreloadManager:
 
     def statistics(self) -> Statistics:
         """Return a snapshot of everything that is counted."""
+        counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
+        for counted in (self._counts, self._speculation.counts, self._loader.counts, self._loader.guard.counts):
+            counts.update(counted)
         return Statistics(
             ledger=self._ledger.totals(),
             tiers=self._speculation.statistics(),
             residents=len(self._store),
             resident_bytes=self._store.occupied_bytes,
             budget_bytes=self._store.capacity_bytes,
-            counts={
-                **self._counts,
-                **self._speculation.counts,
-                **self._loader.counts,
-                **self._loader.guard.counts,
-                "preemptions": self._loader.slots.preemptions,
-                "hints_refused": self._hints.refused,
-            },
+            counts=dict(counts),
         )
 
     async def _need(self, key: str, user: str, session: str) -> Entry:
         """Return the entry of ``key``, pinned once, and enter the need."""
         self._check_running()
-        if (entry := await self._fresh(key)) is not None:
-            self._hit(entry, user, session)
-            return entry
         loop = asyncio.get_running_loop()
         asked_s, outcome = loop.time(), NeedOutcome.MISS
         try:
-            flight = self._loader.in_flight(key)
-            if flight is None:
-                if (queued := self._speculation.of(key)) is not None:
-                    self._speculation.withdraw(queued, "needed before its load began")
-                flight = self._loader.start(key, foreground=True)
+            entry = await self._fresh(key)
+            if entry is not None:
+                outcome = NeedOutcome.HIT
             else:
-                outcome = NeedOutcome.LATE_HIT
-                if flight.own_preload is not None:
-                    flight.own_preload.needed = True
-                self._loader.slots.promote(flight)
-            entry = await self._loader.board(flight)
+                self._check_running()  # it may have been stopped while freshness was asked for
+                flight = self._loader.in_flight(key)
+                if flight is None:
+                    flight = self._start(key)
+                else:
+                    outcome = NeedOutcome.LATE_HIT
+                    self._join(flight)
+                entry = await self._loader.board(flight)
             self._loader.served(entry)
             return entry
         finally:
             self._ledger.need(key, user, session, outcome, loop.time() - asked_s, loop.time())
 
+    def _start(self, key: str) -> Flight[Entry]:
+        if (queued := self._speculation.of(key)) is not None:
+            self._speculation.withdraw(queued, "needed before its load began")
+        return self._loader.start(key, foreground=True)
+
+    def _join(self, flight: Flight[Entry]) -> None:
+        if flight.own_preload is not None:
+            flight.own_preload.needed = True
+        self._loader.slots.promote(flight)
+
     async def _fresh(self, key: str) -> Entry | None:
-        """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not."""
-        entry = self._store.get(key)
-        if entry is None:
-            return None
-        entry.pins += 1
-        if entry.provider.immutable or await self._is_fresh(entry):
-            return entry
-        if entry.stored:
-            self._loader.evict(entry, "stale before it was used")
-        self._loader.unpin(entry)
+        """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not.
+
+        Asking takes time, in which somebody else may have replaced the entry: then that one is asked about.
+        """
+        while (entry := self._store.get(key)) is not None:
+            entry.pins += 1
+            if entry.provider.immutable or await self._is_fresh(entry):
+                return entry
+            if entry.stored:
+                self._loader.evict(entry, "stale before it was used")
+            self._loader.unpin(entry)
         return None
 
     async def _is_fresh(self, entry: Entry) -> bool:
         try:
-            return await entry.provider.is_fresh(entry.key, entry.value)
+            async with asyncio.timeout(self.settings.load_timeout_s):
+                return await entry.provider.is_fresh(entry.key, entry.value)
         except Exception as error:
             self._counts["freshness_errors"] += 1
             logger.debug("cannot tell whether %s is fresh, so it is not: %r", entry.key, error)
@@ -339,16 +351,27 @@ class PreloadManager:
 
     def _take_hints(self) -> None:
         """Consider the hints that have arrived since the last time."""
-        for hint in self._hints.drain(self.settings.steps):
-            key = hint.prediction.key
-            if kind_of(key) not in self._kinds:
+        hints = self._hints.drain(self.settings.steps)
+        if not self._running:  # the wake-up was on its way when the manager stopped
+            return
+        now_s = asyncio.get_running_loop().time()
+        for hint in hints:
+            if kind_of(hint.prediction.key) not in self._providers:
                 self._counts["hints_unknown"] += 1
-                continue
-            self._speculation.consider([hint.prediction], ("", ""), hint.deadline_s)
-            if hint.deadline_s is not None and (preload := self._speculation.of(key)) is not None:
-                loop = asyncio.get_running_loop()
-                loop.call_at(hint.deadline_s, self._speculation.withdraw, preload, "expired unused")
+            elif hint.deadline_s is not None and hint.deadline_s <= now_s:
+                self._counts["hints_expired"] += 1
+            else:
+                self._speculation.consider([hint.prediction], None, hint.deadline_s)
         self._speculation.pump()
+
+    def _stop(self) -> None:
+        """Start nothing any more, end every preload, and send every load home."""
+        self._running = False
+        self._hints.close()
+        for chore in self._chores:
+            chore.cancel()
+        self._speculation.stop()
+        self._loader.cancel_flights("cancelled in flight: shutdown")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         assert self._tasks is not None

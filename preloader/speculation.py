@@ -15,10 +15,7 @@ from preloader.loading import Loader
 from preloader.ports import Budget, DecisionPolicy
 from preloader.scheduling.tiers import TierQueue
 from preloader.settings import Settings
-from preloader.telemetry import Ledger, OpenPreload, logger
-
-Slot = tuple[str, str]
-"""User and session."""
+from preloader.telemetry import Ledger, OpenPreload, Slot, logger
 
 _CANCEL_BELOW = 0.1
 """A queued or loading preload whose probability has fallen below this has turned out wrong."""
@@ -78,17 +75,17 @@ class Speculation:
     def end_session(self, slot: Slot) -> None:
         """Withdraw what a session has not used by its end."""
         for preload in list(self._open.values()):
-            if (preload.user, preload.session) == slot:
+            if preload.slot == slot:
                 self.withdraw(preload, "unused at session end")
 
     def consider(
-        self, predictions: Sequence[Prediction], slot: Slot, deadline_s: float | None = None
+        self, predictions: Sequence[Prediction], slot: Slot | None, deadline_s: float | None = None
     ) -> list[Decision]:
         """Let the policy decide on predictions, and queue what it accepts.
 
         Args:
             predictions: Of kinds that have a provider.
-            slot: For whom and in which session.
+            slot: For whom and in which session; ``None`` for hints, which no session supports or ends.
             deadline_s: When preloads that this starts are written off, on the loop's clock.
 
         Returns:
@@ -108,14 +105,11 @@ class Speculation:
                 self._enqueue(decision, decision.tier, slot, deadline_s)
         return decisions
 
-    def _enqueue(self, decision: Decision, tier: Tier, slot: Slot, deadline_s: float | None) -> None:
+    def _enqueue(self, decision: Decision, tier: Tier, slot: Slot | None, deadline_s: float | None) -> None:
         """Queue a preload, or move the one that is queued already; one in flight is joined as it is."""
         preload = self._open.get(decision.key)
         if preload is None:
-            now_s = asyncio.get_running_loop().time()
-            preload = OpenPreload(decision, tier, *slot, now_s, deadline_s)
-            self._open[decision.key] = preload
-            self._ledger.open(preload)
+            preload = self._enter(OpenPreload(decision, tier, slot, asyncio.get_running_loop().time()), deadline_s)
         elif preload in self._tiers[preload.tier]:
             self._tiers[preload.tier].remove(preload)
             preload.tier, preload.probability, preload.steps = tier, decision.probability, decision.steps
@@ -124,10 +118,18 @@ class Speculation:
         if (displaced := self._tiers[tier].push(preload)) is not None:
             self.end(displaced, PreloadOutcome.DROPPED, f"the {tier.name.lower()} tier is full")
 
+    def _enter(self, preload: OpenPreload, deadline_s: float | None) -> OpenPreload:
+        self._open[preload.key] = preload
+        self._ledger.open(preload)
+        if deadline_s is not None:
+            loop = asyncio.get_running_loop()
+            preload.expiry = loop.call_at(deadline_s, self.withdraw, preload, "expired unused")
+        return preload
+
     def cancel_wrong(self, slot: Slot, expected: Mapping[str, Prediction]) -> None:
         """Cancel what the session's new predictions no longer support, as long as it is not ready."""
         for preload in self._pending():
-            if (preload.user, preload.session) == slot and not preload.needed:
+            if preload.slot == slot and not preload.needed:
                 prediction = expected.get(preload.key)
                 if prediction is None or prediction.p_use_if_loaded < _CANCEL_BELOW:
                     self.withdraw(preload, "no longer expected")
@@ -139,40 +141,58 @@ class Speculation:
         return [own for flight in self._loader.flights.values() if (own := flight.own_preload) is not None]
 
     def withdraw(self, preload: OpenPreload, reason: str) -> None:
-        """End a preload that will not be used: dropped from its queue, cancelled in flight, or written off."""
+        """End a preload that will not be used: dropped from its queue, cancelled in flight, or written off.
+
+        A load that others wait for by now goes on without it.
+        """
         if preload.ended or preload.needed:
             return
         queue, flight = self._tiers[preload.tier], self._loader.flights.get(preload.key)
         if preload in queue:
             queue.remove(preload)
             self.end(preload, PreloadOutcome.DROPPED, reason)
-        elif flight is not None and flight.preload is preload:
+        elif flight is not None and flight.own_preload is preload and not flight.passengers:
             flight.cancel(f"cancelled in flight: {reason}")
+        elif preload.started_s is None:
+            self.end(preload, PreloadOutcome.DROPPED, reason)
         else:
             self.end(preload, PreloadOutcome.WASTED, reason)
 
     def end(self, preload: OpenPreload, outcome: PreloadOutcome, reason: str) -> None:
-        """Close a preload in the ledger, and tell the policy."""
+        """Close a preload in the ledger, and tell first the policy, then the listeners, which may observe anew."""
         del self._open[preload.key]
+        if preload.expiry is not None:
+            preload.expiry.cancel()
         ended = self._ledger.close(preload, outcome, reason, asyncio.get_running_loop().time())
         try:
             self._policy.outcome(ended)
         except Exception:
             self.counts["policy_errors"] += 1
             logger.exception("the policy %s failed on an outcome", self._policy.name)
+        self._ledger.publish(ended)
 
     def pump(self) -> None:
         """Start the preloads that may start now."""
         while self._running and (preload := self._next()) is not None:
-            try:
-                worth_loading = self._loader.worth_loading(preload)
-            except UnknownResourceError as error:
-                self.end(preload, PreloadOutcome.DROPPED, str(error))
-                continue
-            if worth_loading:
-                self._loader.start(preload.key, preload, foreground=False)
+            if refusal := self._refusal(preload):
+                self.end(preload, PreloadOutcome.DROPPED, refusal)
             else:
-                self.end(preload, PreloadOutcome.DROPPED, "no room that is worth making")
+                self._loader.start(preload.key, preload, foreground=False)
+
+    def _refusal(self, preload: OpenPreload) -> str:
+        """Return why the load of a preload must not start by now; nothing where it may."""
+        if preload.key in self._store:
+            return "ready already, as a dependency"
+        if self._loader.in_flight(preload.key) is not None:
+            return "loading already, as a dependency"
+        try:
+            return "" if self._loader.worth_loading(preload) else "no room that is worth making"
+        except UnknownResourceError as error:
+            return str(error)
+        except Exception as error:
+            self.counts["provider_errors"] += 1
+            logger.exception("the provider of %s failed outside its loader", preload.key)
+            return f"its provider failed: {error!r}"
 
     def _next(self) -> OpenPreload | None:
         """Take the most urgent preload, if its tier may start one: a tier waits until those above it are empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,6 +16,8 @@ logger = logging.getLogger("preloader")
 logger.addHandler(logging.NullHandler())
 
 Listener = Callable[[Need | Preload], None]
+Slot = tuple[str, str]
+"""User and session."""
 
 
 class OpenPreload:
@@ -22,35 +25,31 @@ class OpenPreload:
 
     __slots__ = (
         "bytes",
-        "deadline_s",
         "ended",
+        "expiry",
         "key",
         "needed",
         "probability",
         "queued_s",
         "ready_s",
-        "session",
+        "slot",
         "started_s",
         "steps",
         "tier",
-        "user",
     )
 
-    def __init__(
-        self, decision: Decision, tier: Tier, user: str, session: str, now_s: float, deadline_s: float | None
-    ) -> None:
+    def __init__(self, decision: Decision, tier: Tier, slot: Slot | None, now_s: float) -> None:
         self.key = decision.key
         self.tier = tier
         self.probability = decision.probability
         self.steps = decision.steps
-        self.user = user
-        self.session = session
-        self.deadline_s = deadline_s
+        self.slot = slot  # None where it was hinted, and belongs to no session
         self.queued_s = now_s
         self.started_s: float | None = None
         self.ready_s: float | None = None
         self.bytes = 0
         self.needed = False  # a need has joined it in flight
+        self.expiry: asyncio.TimerHandle | None = None
         self.ended = False
 
     @property
@@ -113,7 +112,7 @@ class Ledger:
         return list(self._open)
 
     def close(self, preload: OpenPreload, outcome: PreloadOutcome, reason: str, now_s: float) -> Preload:
-        """End a preload, once.
+        """End a preload, once; the caller tells the listeners with `publish` when its own books are in order.
 
         Raises:
             KeyError: It has ended before, or was never opened.
@@ -122,10 +121,12 @@ class Ledger:
         preload.ended = True
         self._preloads[outcome] += 1
         self._bytes[outcome] += preload.bytes
-        ended = Preload(
+        user, session = preload.slot or ("", "")
+        logger.debug("preload of %s %s: %s", preload.key, outcome, reason)
+        return Preload(
             key=preload.key,
-            user=preload.user,
-            session=preload.session,
+            user=user,
+            session=session,
             tier=preload.tier,
             probability=preload.probability,
             steps=preload.steps,
@@ -137,16 +138,13 @@ class Ledger:
             outcome=outcome,
             reason=reason,
         )
-        logger.debug("preload of %s %s: %s", ended.key, outcome, reason)
-        self._publish(ended)
-        return ended
 
     def need(self, key: str, user: str, session: str, outcome: NeedOutcome, waited_s: float, now_s: float) -> None:
         """Enter a need that has ended."""
         self._needs[outcome] += 1
         self._waited_s += waited_s
         if self._listeners:
-            self._publish(Need(key=key, user=user, session=session, time_s=now_s, outcome=outcome, waited_s=waited_s))
+            self.publish(Need(key=key, user=user, session=session, time_s=now_s, outcome=outcome, waited_s=waited_s))
 
     def totals(self) -> LedgerTotals:
         """Return the totals so far."""
@@ -158,7 +156,8 @@ class Ledger:
             waited_s=self._waited_s,
         )
 
-    def _publish(self, ended: Need | Preload) -> None:
+    def publish(self, ended: Need | Preload) -> None:
+        """Tell the listeners how a need or a preload has ended."""
         for listener in self._listeners:
             try:
                 listener(ended)

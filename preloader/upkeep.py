@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from preloader.errors import BundleError, PreloaderError
+from preloader.errors import BundleError
 from preloader.history.log import EventLog
-from preloader.ports import Executor, Predictor
+from preloader.ports import Executor, Predictor, Snapshot
 from preloader.prediction import load_bundle, save_bundle
 from preloader.telemetry import logger
 
@@ -32,15 +34,18 @@ class Upkeep:
         self,
         predictor: Predictor,
         executor: Executor,
-        state_dir: Path | None,
+        state_dir: Path | str | None,
         event_log: EventLog | None,
         autosave_s: float,
     ) -> None:
         self._predictor = predictor
         self._executor = executor
-        self._bundle = None if state_dir is None else state_dir / _BUNDLE
+        self._bundle = None if state_dir is None else Path(state_dir) / _BUNDLE
         self._event_log = event_log
         self._autosave_s = autosave_s
+        self._writing = threading.Lock()
+        self._snapshots = 0
+        self._written = 0  # the number of the latest snapshot on disk, guarded by the lock
 
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Return the endless chores that the manager runs as tasks of its own."""
@@ -52,27 +57,43 @@ class Upkeep:
         return chores
 
     async def restore(self) -> None:
-        """Restore the predictor; a state that is no good is left where it is and the predictor starts afresh."""
+        """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside."""
         if self._bundle is None or not self._bundle.exists():
             return
         try:
             bundle = await self._executor.run(load_bundle, self._bundle)
             self._predictor.restore(bundle.snapshot)
         except BundleError as error:
-            logger.warning("the predictor starts afresh: %s", error)
+            kept = await self._executor.run(_put_aside, self._bundle)
+            logger.warning("the predictor starts afresh, its state is kept as %s: %s", kept, error)
 
     async def save(self) -> None:
         """Save the predictor's state, atomically."""
         if self._bundle is None:
             return
-        snapshot = self._predictor.snapshot()
-        self._bundle.parent.mkdir(parents=True, exist_ok=True)
-        await self._executor.run(save_bundle, self._bundle, snapshot)
+        self._snapshots += 1
+        await self._executor.run(self._write, self._bundle, self._predictor.snapshot(), self._snapshots)
+
+    def _write(self, bundle: Path, snapshot: Snapshot, number: int) -> None:
+        """Write a snapshot unless a later one is there: a thread whose save was cancelled may come late."""
+        with self._writing:
+            if number > self._written:
+                bundle.parent.mkdir(parents=True, exist_ok=True)
+                save_bundle(bundle, snapshot)
+                self._written = number
 
     async def flush(self) -> None:
         """Write what the event log has buffered; what was recorded before is durable when this returns."""
         if self._event_log is not None:
             await self._executor.run(self._event_log.flush)
+
+    async def aclose(self) -> None:
+        """Flush and save a last time."""
+        for chore in (self.flush, self.save):
+            try:
+                await chore()
+            except Exception as error:
+                logger.warning("%s failed at shutdown: %s", chore.__qualname__, error)
 
 
 async def _every(seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -80,5 +101,11 @@ async def _every(seconds: float, chore: Callable[[], Coroutine[Any, Any, None]])
         await asyncio.sleep(seconds)
         try:
             await chore()
-        except (PreloaderError, OSError) as error:
+        except Exception as error:
             logger.warning("%s failed and is tried again in %g s: %s", chore.__qualname__, seconds, error)
+
+
+def _put_aside(bundle: Path) -> Path:
+    """Rename a bundle to the first free ``NAME.refused-1``, ``-2``, … and return its new place."""
+    numbered = (bundle.with_name(f"{bundle.name}.refused-{number}") for number in itertools.count(1))
+    return bundle.rename(next(place for place in numbered if not place.exists()))

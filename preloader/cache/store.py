@@ -22,10 +22,11 @@ class Entry:
         provider: What loaded it and will unload it.
         holds: The dependencies that it keeps pinned.
         pins: How many users and dependents hold it; it is not evicted while there are any.
-        stored: False once it has left the store (or never entered it).
+        stored: Whether it is in the store.
+        admitted: Whether it ever was.
     """
 
-    __slots__ = ("bytes", "holds", "key", "load_s", "pins", "preload", "provider", "stored", "value")
+    __slots__ = ("admitted", "bytes", "holds", "key", "load_s", "pins", "preload", "provider", "stored", "value")
 
     def __init__(
         self, key: str, loaded: Loaded, provider: Provider, load_s: float, preload: OpenPreload | None
@@ -39,6 +40,7 @@ class Entry:
         self.holds: tuple[Entry, ...] = ()
         self.pins = 0
         self.stored = False
+        self.admitted = False
 
 
 class Store:
@@ -106,8 +108,10 @@ class Store:
         """Set room aside for a load that starts; the caller has made it free.
 
         Raises:
-            ValueError: There is no such room.
+            ValueError: There is no such room, or ``key`` has some already.
         """
+        if key in self._reserved:
+            raise ValueError(f"{key} has {self._reserved[key]} bytes reserved already")
         if bytes_ > self.free_bytes:
             raise ValueError(f"cannot reserve {bytes_} bytes for {key}: only {self.free_bytes} are free")
         self._reserved[key] = bytes_
@@ -129,7 +133,7 @@ class Store:
             raise ValueError(f"{entry.key} is resident already")
         self._entries[entry.key] = entry
         self._occupied_bytes += entry.bytes
-        entry.stored = True
+        entry.stored = entry.admitted = True
         self._eviction.admitted(Resident(entry.key, entry.bytes, entry.load_s))
 
     def remove(self, entry: Entry) -> None:

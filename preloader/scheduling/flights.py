@@ -31,6 +31,7 @@ class Flight(Generic[T]):
         waits_for: The flight of a dependency that it waits for at present.
         passengers: How many callers wait for it.
         landed: Resolves to the result, or to the error. Always awaited through `asyncio.shield`.
+        cancel_reason: Why it is on its way out; empty while it is not.
     """
 
     def __init__(self, key: str, *, foreground: bool, preload: OpenPreload | None = None) -> None:
@@ -46,15 +47,18 @@ class Flight(Generic[T]):
 
     @property
     def own_preload(self) -> OpenPreload | None:
-        """The preload of this very key, if it is what the flight is for."""
-        return self.preload if self.preload is not None and self.preload.key == self.key else None
+        """The preload of this very key, if it is what the flight is for and has not ended."""
+        preload = self.preload
+        return preload if preload is not None and preload.key == self.key and not preload.ended else None
 
     def takes_off(self, task: asyncio.Task[None]) -> None:
         """Attach the task that flies it."""
         self._task = task
 
     def cancel(self, reason: str) -> None:
-        """Cancel the load; ``landed`` gets a `CancelledLoad` that gives the reason."""
+        """Cancel the load; ``landed`` gets a `CancelledLoad` that gives the reason. The first reason stands."""
+        if self.cancel_reason:
+            return
         self.cancel_reason = reason
         if self._task is not None:
             self._task.cancel()
@@ -130,11 +134,11 @@ class LoadSlots(Generic[T]):
 
     def _preempt(self) -> None:
         """Cancel the latest speculative holder, unless enough of them are on their way out already."""
-        leaving = sum(1 for flight in self._holders if flight.cancel_reason == _PREEMPTED)
+        leaving = sum(1 for flight in self._holders if flight.cancel_reason)
         if leaving >= len(self._foreground):
             return
         for flight in reversed(self._holders):
-            if not flight.foreground and flight.cancel_reason != _PREEMPTED:
+            if not flight.foreground and not flight.cancel_reason:
                 self.preemptions += 1
                 flight.cancel(_PREEMPTED)
                 return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 import stamina
 
@@ -13,14 +14,17 @@ from preloader.ports import Loaded, Provider
 from preloader.settings import Settings
 from preloader.telemetry import logger
 
+T = TypeVar("T")
+
 _MAX_WAIT_S = 30.0
+_MAX_STRIKES = 1_024  # keys whose failures are remembered: an assistant may run for months
 
 
 class LoadGuard:
-    """Runs providers' loads.
+    """Runs providers' loads and unloads.
 
-    A loader runs in a task of its own. One that neither finishes in time nor reacts to cancellation is abandoned: it is
-    counted, and should it still deliver, its value is unloaded.
+    Each runs in a task of its own. One that neither finishes in time nor reacts to cancellation is abandoned: it is
+    counted, and should a loader still deliver, its value is unloaded.
 
     Args:
         settings: Timeout, attempts, back-off and quarantine.
@@ -28,10 +32,10 @@ class LoadGuard:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._strikes: Counter[str] = Counter()
+        self._strikes: dict[str, int] = {}  # loads failed in a row; the latest to fail comes last
         self._quarantined_until_s: dict[str, float] = {}
-        self._running: set[asyncio.Task[Loaded]] = set()
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._sweeping: set[asyncio.Task[None]] = set()
         self.counts: Counter[str] = Counter()
 
     def quarantined(self, key: str) -> bool:
@@ -67,23 +71,37 @@ class LoadGuard:
         except LoadError:
             self._strike(key)
             raise
-        self._strikes.pop(key, None)
-        self._quarantined_until_s.pop(key, None)
+        self._forgive(key)
         return loaded
 
-    async def aclose(self, grace_s: float) -> None:
-        """Cancel what still runs and wait for it, at most ``grace_s``; then leave it behind."""
-        for task in self._running | self._abandoned:
+    async def unload(self, key: str, provider: Provider, value: Any) -> None:
+        """Release a value. Whatever goes wrong is counted and logged, and a call that hangs is left behind."""
+        task = self._run(lambda: provider.unload(key, value), f"unload {key}")
+        await asyncio.wait({task}, timeout=self._settings.load_timeout_s)
+        if not task.done():
             task.cancel()
-        if pending := self._running | self._abandoned:
+            self._note_unload_error(key, "took too long")
+        elif task.cancelled():
+            self._note_unload_error(key, "was cancelled from within")
+        elif (error := task.exception()) is not None:
+            self._note_unload_error(key, f"raised {error!r}")
+
+    async def aclose(self, grace_s: float) -> None:
+        """Wait, at most ``grace_s``, for what was cancelled and has not ended yet; then leave it behind."""
+        if pending := self._running | self._sweeping:
             _, stuck = await asyncio.wait(pending, timeout=grace_s)
             for task in stuck:
+                task.cancel()
                 logger.warning("%s ignores its cancellation and is left behind", task.get_name())
 
-    async def _attempt(self, key: str, provider: Provider) -> Loaded:
-        task = asyncio.create_task(_contained(key, provider), name=f"load {key}")
+    def _run(self, work: Callable[[], Coroutine[Any, Any, T]], name: str) -> asyncio.Task[T]:
+        task = asyncio.create_task(_contained(work, name), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
+
+    async def _attempt(self, key: str, provider: Provider) -> Loaded:
+        task = self._run(lambda: _checked(provider, key), f"load {key}")
         try:
             await asyncio.wait({task}, timeout=self._settings.load_timeout_s)
         except asyncio.CancelledError:
@@ -108,35 +126,49 @@ class LoadGuard:
         raise LoadError(f"cannot load {key}: {why}") from cause
 
     def _strike(self, key: str) -> None:
-        self._strikes[key] += 1
+        self._strikes[key] = self._strikes.pop(key, 0) + 1
+        if len(self._strikes) > _MAX_STRIKES:
+            self._forgive(next(iter(self._strikes)))
         if self._strikes[key] >= self._settings.quarantine_after:
             self.counts["quarantines"] += 1
             self._quarantined_until_s[key] = asyncio.get_running_loop().time() + self._settings.quarantine_s
             logger.debug("%s is quarantined for %g s", key, self._settings.quarantine_s)
 
+    def _forgive(self, key: str) -> None:
+        self._strikes.pop(key, None)
+        self._quarantined_until_s.pop(key, None)
+
+    def _note_unload_error(self, key: str, why: str) -> None:
+        self.counts["unload_errors"] += 1
+        logger.debug("unloading %s %s", key, why)
+
     def _abandon(self, key: str, provider: Provider, task: asyncio.Task[Loaded]) -> None:
         task.cancel()
-        sweeper = asyncio.create_task(_sweep(key, provider, task), name=f"sweep {key}")
-        self._abandoned.add(sweeper)
-        sweeper.add_done_callback(self._abandoned.discard)
+        sweeper = asyncio.create_task(self._sweep(key, provider, task), name=f"sweep {key}")
+        self._sweeping.add(sweeper)
+        sweeper.add_done_callback(self._sweeping.discard)
+
+    async def _sweep(self, key: str, provider: Provider, task: asyncio.Task[Loaded]) -> None:
+        """Unload what an abandoned loader delivers after all."""
+        await asyncio.wait({task})
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            logger.debug("the abandoned load of %s ended with %r", key, error)
+        else:
+            await self.unload(key, provider, task.result().value)
 
 
-async def _contained(key: str, provider: Provider) -> Loaded:
-    """Load, and keep a loader's wish to end the program to itself."""
+async def _checked(provider: Provider, key: str) -> Loaded:
+    loaded: object = await provider.load(key)
+    if not isinstance(loaded, Loaded) or loaded.bytes < 0:
+        raise TypeError(f"a provider must return Loaded(value, bytes) with bytes of at least 0, not {loaded!r}")
+    return loaded
+
+
+async def _contained(work: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
+    """Do a provider's work, and keep its wish to end the program to itself."""
     try:
-        return await provider.load(key)
+        return await work()
     except (SystemExit, KeyboardInterrupt) as error:
-        raise LoadError(f"the loader of {key} raised {type(error).__name__}") from error
-
-
-async def _sweep(key: str, provider: Provider, task: asyncio.Task[Loaded]) -> None:
-    """Unload what an abandoned loader delivers after all."""
-    try:
-        loaded = await task
-    except (asyncio.CancelledError, Exception) as error:
-        logger.debug("the abandoned load of %s ended with %r", key, error)
-        return
-    try:
-        await provider.unload(key, loaded.value)
-    except Exception as error:
-        logger.debug("unloading the late value of %s raised %r", key, error)
+        raise LoadError(f"{name} raised {type(error).__name__}") from error
