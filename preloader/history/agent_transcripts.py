@@ -35,6 +35,9 @@ class _Session(msgspec.Struct, frozen=True):
     items: tuple[_Item, ...]
 
 
+_SESSION = msgspec.json.Decoder(_Session)
+
+
 class AgentTranscriptsReader:
     """Reads sessions; the user is the repository.
 
@@ -46,7 +49,6 @@ class AgentTranscriptsReader:
     kinds = KINDS
     rule = SplitRule(min_sessions=1)
     _keys = frozenset({"repository", "session", "items"})
-    _decoder = msgspec.json.Decoder(_Session)
 
     def detects(self, path: Path) -> bool:
         """Return whether one of the first lines has the keys of a session."""
@@ -54,8 +56,15 @@ class AgentTranscriptsReader:
 
     def read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         """Yield the events of one session after the other; see `Reader.read`."""
-        for session in records(path, self._decoder.decode, report):
+        for session in records(path, _decode, report):
             yield from _events(session)
+
+
+def _decode(line: bytes) -> _Session:
+    session = _SESSION.decode(line)
+    for number, item in enumerate(session.items):
+        seconds(item.at, f"items[{number}].at")
+    return session
 
 
 def _events(session: _Session) -> Iterator[Event]:

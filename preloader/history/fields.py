@@ -12,14 +12,11 @@ from preloader.events import Event
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999: no time of an event is later, and every calendar can show it."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=LAST_SECOND)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND * 1_000)]
-
-
-def seconds(moment: datetime) -> float:
-    """Return seconds since 1970; a time without a zone is taken as UTC, so that no machine's own zone matters."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class Malformed(ValueError):
@@ -34,6 +31,18 @@ class Malformed(ValueError):
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason
+
+
+def seconds(moment: datetime, field: str = "timestamp") -> float:
+    """Return seconds since 1970; a time without a zone is taken as UTC, so that no machine's own zone matters.
+
+    Raises:
+        Malformed: It is before 1970; ``field`` is blamed.
+    """
+    since = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
+    if not 0 <= since <= LAST_SECOND:
+        raise Malformed(field, f"{moment.isoformat()} is not between 1970 and the year 9999")
+    return since
 
 
 def checked(event: Event) -> Event:
@@ -55,7 +64,7 @@ def moment_s(text: str) -> float:
     """Return seconds since 1970 of a number of seconds, or of an ISO 8601 date and time (UTC where it names no zone).
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither; `Malformed` where the date is before 1970.
     """
     try:
         return float(text)

@@ -39,6 +39,9 @@ class _Episode(msgspec.Struct, frozen=True):
     messages: tuple[_Message, ...]
 
 
+_EPISODE = msgspec.json.Decoder(_Episode)
+
+
 class Tau2Reader:
     """Reads episodes; the user is the domain, the session the episode, and ``context`` holds the task.
 
@@ -51,7 +54,6 @@ class Tau2Reader:
     kinds: tuple[str, ...] = ("tool",)
     rule = SplitRule(order="task", min_sessions=1)
     _keys = frozenset({"id", "domain", "task_id"})
-    _decoder = msgspec.json.Decoder(_Episode)
 
     def detects(self, path: Path) -> bool:
         """Return whether one of the first lines has the keys of an episode."""
@@ -59,8 +61,16 @@ class Tau2Reader:
 
     def read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         """Yield the events of one episode after the other; see `Reader.read`."""
-        for index, episode in enumerate(records(path, self._decoder.decode, report)):
+        for index, episode in enumerate(records(path, _decode, report)):
             yield from _events(episode, START_S + index * EPISODE_S)
+
+
+def _decode(line: bytes) -> _Episode:
+    episode = _EPISODE.decode(line)
+    for number, message in enumerate(episode.messages):
+        if message.timestamp:
+            seconds(message.timestamp, f"messages[{number}].timestamp")
+    return episode
 
 
 def _events(episode: _Episode, start_s: float) -> Iterator[Event]:

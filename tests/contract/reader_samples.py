@@ -135,6 +135,7 @@ _ITEMS = [
     {"at": T0_ISO.format(4), "type": "tool_result", "id": "2", "is_error": True, "text": "", "characters": 3},
     {"at": T0_ISO.format(5), "type": "assistant_text", "text": "It is empty."},
 ]
+_ANCIENT = {"at": "0001-01-01T00:00:00+14:00", "type": "user_text", "text": "salve"}
 _TALK = (
     ("user", (), "look at a.py"),
     ("thinking", (), "so I read it"),
@@ -156,6 +157,7 @@ AGENT_TRANSCRIPTS = Sample(
         *_NOT_JSON,
         Bad(_line(repository="o/r", session="s"), "items", "missing required field"),
         Bad(_line(repository="o/r", session="s", items=[{"at": "noon", "type": "x"}]), "items[0].at", "RFC3339"),
+        Bad(_line(repository="o/r", session="s", items=[_ANCIENT]), "items[0].at", "not between 1970"),
         Bad(_line(repository="o/r", session="s", items=[{"type": "x"}]), "items[0].at", "missing required field"),
     ),
 )
@@ -233,6 +235,13 @@ TAU2 = Sample(
     users=frozenset({"retail", "airline"}),
     bad=(
         *_NOT_JSON,
+        Bad(
+            _line(
+                id="e", domain="d", task_id="7", messages=[{"role": "user", "timestamp": "0001-01-01T00:00:00+14:00"}]
+            ),
+            "messages[0].timestamp",
+            "not between 1970",
+        ),
         Bad(_line(id="e", domain="d", task_id=7, messages=[]), "task_id", "expected `str`"),
         Bad(_line(id="e", domain="d", task_id="7", messages=[{"role": 1}]), "messages[0].role", "expected `str`"),
         Bad(
@@ -287,6 +296,11 @@ CLAUDE_CODE = Sample(
         *_NOT_JSON,
         Bad(_line(type="user", sessionId="c-1", message={"content": "x"}), "timestamp", "missing required field"),
         Bad(_line(type="user", sessionId="c-1", timestamp="noon", message={}), "timestamp", "RFC3339"),
+        Bad(
+            _line(type="user", timestamp="1969-12-31T00:00:00Z", message={"content": ""}),
+            "timestamp",
+            "not between 1970",
+        ),
         Bad(_line(type="user", sessionId="c-1", timestamp=T0_ISO.format(1), message={}), "message.content", "missing"),
         Bad(_line(type="user", sessionId="c-1", timestamp=T0_ISO.format(1)), "message", "expected `object`"),
         Bad(
@@ -347,6 +361,7 @@ CODEX = Sample(
         *_NOT_JSON,
         Bad(_line(type="response_item", payload={}), "timestamp", "missing required field"),
         Bad(_line(timestamp=T0_ISO.format(1), type="response_item", payload=[]), "payload", "expected `object`"),
+        Bad(_line(timestamp="0001-01-01T00:00:00Z", type="x", payload={}), "timestamp", "not between 1970"),
         Bad(_item(1, "message", role=5), "payload.role", "expected `str`"),
         Bad(_codex(1, "session_meta", cwd="/x"), "payload.id", "missing required field"),
     ),
