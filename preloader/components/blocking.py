@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from preloader.errors import ConfigurationError
+from preloader.errors import ConfigurationError, PreloaderError
 from preloader.ports import Executor
+from preloader.telemetry import logger
 
 T = TypeVar("T")
 
@@ -52,8 +53,19 @@ async def make_or_release(executor: Executor, make: Callable[[], T], release: Ca
         return await executor.run(handover.run)
     except asyncio.CancelledError:
         if handover.abandon():
-            await executor.run(handover.release)
+            await _release(executor, handover)
         raise
+
+
+async def _release(executor: Executor, handover: _Handover[T]) -> None:
+    """Release on the executor, or here where it takes no work any more: better to block for once than to leak."""
+    try:
+        try:
+            await executor.run(handover.release)
+        except PreloaderError:
+            handover.release()
+    except Exception:  # the caller is being cancelled, and must see that
+        logger.exception("a value that nobody waited for could not be released")
 
 
 class _Handover(Generic[T]):
@@ -83,5 +95,6 @@ class _Handover(Generic[T]):
             return bool(self._made)
 
     def release(self) -> None:
-        """Release the value."""
-        self._release(self._made.pop())
+        """Release the value, unless that was begun before."""
+        if self._made:
+            self._release(self._made.pop())
