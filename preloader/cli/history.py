@@ -38,7 +38,7 @@ _STEP = 1_000  # events between two updates of the progress bar
 
 _Paths = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="PATH…", help="Files, directories or repositories.", show_default=False),
+    typer.Argument(metavar="PATH", help="Files, directories or repositories.", show_default=False),
 ]
 _Format = Annotated[
     str | None, typer.Option("--format", help=f"Their format, if not to be detected: {', '.join(READERS)}.")

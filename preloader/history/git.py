@@ -51,7 +51,7 @@ class GitReader:
 
     name = "git"
     kinds: tuple[str, ...] = ("file",)
-    rule = SplitRule()
+    rule = SplitRule(per_user=False)  # authors of one day are common, and all touch the same files
 
     def detects(self, path: Path) -> bool:
         """Return whether the path is a repository: a checkout, or a bare one."""
