@@ -14,7 +14,7 @@ import typer
 
 from preloader.errors import PreloaderError
 
-COMMANDS = ("history", "evaluate", "explain", "train", "replay", "demo")
+COMMANDS = ("history", "log", "evaluate", "explain", "train", "replay", "demo")
 
 
 def build() -> typer.Typer:
