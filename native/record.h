@@ -14,7 +14,7 @@ typedef struct preloader_record {
     uint16_t probability; /* 0 .. 65535 stands for 0 .. 1 */
     uint8_t steps;        /* how many items ahead, 1 .. 255 */
     uint8_t flags;        /* reserved, 0 */
-    uint32_t deadline_ms; /* the hint is void from then on, on the manager's clock; 0: never */
+    uint32_t deadline_ms; /* the hint is void from then on, on the manager's clock modulo 2^32; 0: never */
     uint32_t generation;  /* older than the manager's: skipped */
 } preloader_record;
 

@@ -11,8 +11,11 @@ import msgspec
 from preloader.events import Prediction, Tier
 from preloader.ring import Record, Ring
 
-_MAX_KEYS = 1 << 20
-_BATCH = 64
+MAX_TTL_S = 2_000_000.0
+"""23 days: a record's deadline is 32 bits of milliseconds, which compare only as far as half their range."""
+
+_WRAP_MS = 1 << 32
+_BATCH = 64  # hints taken in one turn of the loop, so that a flood of them does not block it
 _RING_FACTOR = 4  # a ring holds a few times what its tier does, since bursts come faster than the loop turns
 
 
@@ -24,7 +27,7 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class HintInbox:
-    """Takes hints on any thread and hands them to the loop in batches.
+    """Takes hints on any thread and hands them to the loop in batches, of at most `_BATCH` a turn.
 
     One ring for each tier, so that a flood of vague hints cannot crowd out an urgent one. A wake-up is posted only when
     none is pending.
@@ -35,12 +38,12 @@ class HintInbox:
 
     def __init__(self, tier_capacity: Sequence[int]) -> None:
         self._rings = {tier: Ring(_RING_FACTOR * tier_capacity[tier]) for tier in Tier}
-        self._ids: dict[str, int] = {}
-        self._keys: list[str] = []
+        self._keys = _KeyTable()
         self._lock = threading.Lock()
         self._armed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._take: Callable[[], None] | None = None
+        self._take: Callable[[], None] = lambda: None
+        self._is_open = False
         self._generation = 0
         self._epoch_s = 0.0
         self.refused = 0
@@ -49,12 +52,12 @@ class HintInbox:
         """Deliver from now on: ``take`` is called on ``loop`` and fetches with `drain`."""
         self._epoch_s = loop.time()
         with self._lock:
-            self._loop, self._take = loop, take
+            self._loop, self._take, self._is_open = loop, take, True
 
     def close(self) -> None:
         """Refuse from now on."""
         with self._lock:
-            self._loop = None
+            self._is_open = False
 
     def invalidate(self) -> None:
         """Void every hint that is under way."""
@@ -65,23 +68,14 @@ class HintInbox:
         """Put a hint on its tier's ring, from any thread; ``False`` where it is full or nobody listens.
 
         Raises:
-            ValueError: The probability or the steps are out of range.
+            ValueError: The probability, the steps or the time to live are out of range.
         """
+        if ttl_s is not None and not 0.0 < ttl_s <= MAX_TTL_S:
+            raise ValueError(f"ttl_s must lie above 0 and be at most {MAX_TTL_S:.0f}, or be None, not {ttl_s!r}")
         with self._lock:
-            loop = self._loop
-            resource = self._intern(key)
-            if loop is None or resource is None:
-                self.refused += 1
-                return False
-            deadline_ms = 0 if ttl_s is None else max(1, round(1e3 * (loop.time() - self._epoch_s + ttl_s)))
-            record = Record(resource, probability, steps, 0, deadline_ms, self._generation)
-            if not self._rings[_route(probability, steps)].try_put(record):
-                self.refused += 1
-                return False
-            wake, self._armed = not self._armed, True
-            if wake and self._take is not None:
-                loop.call_soon_threadsafe(self._take)
-        return True
+            taken = self._is_open and self._put(key, probability, steps, ttl_s) and self._wake()
+            self.refused += not taken
+        return taken
 
     def drain(self, horizon: int) -> list[Hint]:
         """Take what has arrived, most urgent tier first; hints of an older generation are skipped.
@@ -90,29 +84,90 @@ class HintInbox:
             horizon: How many steps predictions have.
         """
         with self._lock:
+            records: list[Record] = []
+            for ring in self._rings.values():
+                records += ring.get_many(_BATCH - len(records))
+            keys = [self._keys.let_go(record.resource) for record in records]
             self._armed = False
-        return [
-            self._hint(record, horizon)
-            for ring in self._rings.values()
-            for _ in range(0, len(ring), _BATCH)
-            for record in ring.get_many(_BATCH)
-            if record.generation == self._generation
-        ]
+            if any(map(len, self._rings.values())):
+                self._wake()
+            return [
+                self._hint(key, record, horizon)
+                for key, record in zip(keys, records, strict=True)
+                if record.generation == self._generation
+            ]
 
-    def _intern(self, key: str) -> int | None:
-        """Return the number of a key, or ``None`` where the table is full."""
-        if key not in self._ids:
-            if len(self._keys) >= _MAX_KEYS:
-                return None
-            self._ids[key] = len(self._keys)
-            self._keys.append(key)
-        return self._ids[key]
+    def _put(self, key: str, probability: float, steps: int, ttl_s: float | None) -> bool:
+        deadline_ms = 0 if ttl_s is None else max(1, round(self._now_ms() + 1e3 * ttl_s) % _WRAP_MS)
+        resource = self._keys.hold(key)
+        put = False
+        try:
+            record = Record(resource, probability, steps, 0, deadline_ms, self._generation)
+            put = self._rings[_route(probability, steps)].try_put(record)
+        finally:
+            if not put:
+                self._keys.let_go(resource)
+        return put
 
-    def _hint(self, record: Record, horizon: int) -> Hint:
+    def _wake(self) -> bool:
+        """Wake the loop unless it is about to look; ``False`` where it was closed without a word."""
+        if not self._armed and self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._take)
+            except RuntimeError:
+                self._is_open = False
+                return False
+            self._armed = True
+        return True
+
+    def _now_ms(self) -> float:
+        assert self._loop is not None
+        return 1e3 * (self._loop.time() - self._epoch_s)
+
+    def _hint(self, key: str, record: Record, horizon: int) -> Hint:
         p, step = record.probability, min(record.steps, horizon)
         per_step = tuple(p if at == step else 0.0 for at in range(1, horizon + 1))
-        deadline_s = self._epoch_s + record.deadline_ms / 1e3 if record.deadline_ms else None
-        return Hint(Prediction(self._keys[record.resource], per_step, p, p), deadline_s)
+        return Hint(Prediction(key, per_step, p, p), self._deadline_s(record) if record.deadline_ms else None)
+
+    def _deadline_s(self, record: Record) -> float:
+        """Return a record's deadline on the loop's clock; its milliseconds wrap every 50 days."""
+        now_ms, half_ms = self._now_ms(), _WRAP_MS // 2
+        left_ms = (record.deadline_ms - now_ms + half_ms) % _WRAP_MS - half_ms
+        return self._epoch_s + (now_ms + left_ms) / 1e3
+
+
+class _KeyTable:
+    """Numbers for the keys that are on a ring; a number is used anew once no record bears it."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+        self._keys: list[str] = []
+        self._records: list[int] = []
+        self._free: list[int] = []
+
+    def hold(self, key: str) -> int:
+        """Return the number of a key, for one more record."""
+        number = self._ids.get(key)
+        if number is None:
+            if self._free:
+                number = self._free.pop()
+                self._keys[number] = key
+            else:
+                number = len(self._keys)
+                self._keys.append(key)
+                self._records.append(0)
+            self._ids[key] = number
+        self._records[number] += 1
+        return number
+
+    def let_go(self, number: int) -> str:
+        """Return the key of a record that has left its ring."""
+        key = self._keys[number]
+        self._records[number] -= 1
+        if not self._records[number]:
+            del self._ids[key]
+            self._free.append(number)
+        return key
 
 
 def _route(probability: float, steps: int) -> Tier:

@@ -243,13 +243,14 @@ class PreloadManager:
             key: The resource.
             probability: P(needed at that step), 0 to 1.
             steps: How many items ahead, 1 to 255.
-            ttl_s: A preload that this starts is written off when it is unused after so many seconds; ``None``: never.
+            ttl_s: A preload that this starts is written off when it is unused after so many seconds, at most 23 days;
+                ``None``: never.
 
         Returns:
             Whether the hint was taken; ``False`` where the ring is full or the manager is not running.
 
         Raises:
-            ValueError: The probability or the steps are out of range.
+            ValueError: The probability, the steps or the time to live are out of range.
         """
         return self._hints.post(key, probability, steps, ttl_s)
 

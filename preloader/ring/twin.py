@@ -26,7 +26,7 @@ class Record(NamedTuple):
         probability: 0 to 1, kept to 1/65,535.
         steps: How many items ahead, 1 to 255.
         flags: Reserved; 0.
-        deadline_ms: When the hint is void, in milliseconds of the manager's clock; 0 for never.
+        deadline_ms: When the hint is void, in milliseconds of the manager's clock modulo 2³²; 0 for never.
         generation: Records of an older generation than the manager's are skipped.
     """
 
