@@ -106,6 +106,7 @@ class WasteBudget:
         accepted = [at for at, decision in enumerate(decisions) if decision.tier is not None]
         for at in sorted(accepted, key=lambda at: -decisions[at].probability):
             if (refusal := self._charge(decisions[at], budget)) is not None:
+                self._policy.outcome(_never_queued(decisions[at]))
                 decisions[at] = refusal
         return decisions
 
@@ -129,6 +130,8 @@ class WasteBudget:
             bytes_ = budget.cost(decision.key).bytes
         except UnknownResourceError:
             return _refused(decision, "no such resource: refused", {})
+        except Exception as error:  # whatever was charged so far must not be lost to one faulty provider
+            return _refused(decision, "its cost is not known ({error}): refused", {"error": repr(error)})
         largest = max(self.largest_bytes, bytes_)
         if self.count.left(self.allowance) < 1.0:
             return _refused(decision, "the waste budget of {share:.0%} is spent: refused", {"share": self.share})
@@ -140,6 +143,26 @@ class WasteBudget:
         self._expected_waste += 1.0 - decision.probability
         self._charges[decision.key] = _Charge(bytes_, decision.probability)
         return None
+
+
+def _never_queued(decision: Decision) -> Preload:
+    """Return how a decision ended that the policy underneath took for accepted."""
+    assert decision.tier is not None
+    return Preload(
+        key=decision.key,
+        user="",
+        session="",
+        tier=decision.tier,
+        probability=decision.probability,
+        steps=decision.steps,
+        bytes=0,
+        queued_s=0.0,
+        started_s=None,
+        ready_s=None,
+        ended_s=0.0,
+        outcome=PreloadOutcome.DROPPED,
+        reason="the waste budget refused it",
+    )
 
 
 def _refused(decision: Decision, rule: str, values: dict[str, float | str]) -> Decision:
