@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from preloader.errors import ClosedError
+from preloader.errors import ClosedError, PreloaderError
 from preloader.events import Decision, Event
 from preloader.manager import PreloadManager, Statistics
 
 T = TypeVar("T")
 
+_GRACE_S = 5.0
+
 
 class SyncPreloadManager:
-    """Runs a `PreloadManager` on an event loop in a thread of its own; use it as a context manager.
+    """Runs a `PreloadManager` on an event loop in a thread of its own; use it as a context manager, once.
 
-    Every method may be called from any thread but the loop's own.
+    Every method may be called from any thread but the loop's own, where loaders' coroutines and listeners run.
 
     Args:
         manager: The manager to run; from here on it belongs to this façade.
@@ -36,25 +38,37 @@ class SyncPreloadManager:
     def __init__(self, manager: PreloadManager) -> None:
         self._manager = manager
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._leave: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
+        self._leave = asyncio.Event()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._stopped: Future[None] = Future()
 
     def __enter__(self) -> Self:
-        """Start the loop; what prevents the manager from starting is raised here."""
+        """Start the loop; what prevents the manager from starting is raised here.
+
+        Raises:
+            ClosedError: The façade was entered before.
+        """
+        if self._thread is not None:
+            raise ClosedError("a SyncPreloadManager runs once, and this one was entered before: make a new one")
         started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="preloader", daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(self._loop, started), name="preloader", daemon=True)
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except BaseException:
+            self._ask_to_leave()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop the manager and wait until nothing of it runs any more."""
-        loop, self._loop = self._loop, None
-        if loop is not None and self._leave is not None and self._thread is not None:
-            loop.call_soon_threadsafe(self._leave.set)
-            self._thread.join()
+        """Stop the manager and wait until nothing of it runs any more; what its end raises is raised here."""
+        self._ask_to_leave()
+        self._stopped.result()
 
     def observe(self, event: Event) -> list[Decision]:
         """See `PreloadManager.observe`."""
@@ -72,17 +86,23 @@ class SyncPreloadManager:
         Raises:
             TimeoutError: It took longer.
         """
-        return self._call(asyncio.wait_for(self._manager.get(key, user=user, session=session), timeout_s))
+        return self._call(self._get(key, user, session, timeout_s))
 
     @contextmanager
     def use(self, key: str, *, user: str = "", session: str = "") -> Iterator[Any]:
         """See `PreloadManager.use`."""
-        using = self._manager.use(key, user=user, session=session)
-        value = self._call(using.__aenter__())
+        ready: Future[Any] = Future()
+        release = asyncio.Event()
+        holding = self._submit(self._hold(ready, release, key, user, session))
+        self._await_first(holding, ready)
+        if not ready.done():
+            self._result(holding)  # raises why there is nothing to use
         try:
-            yield value
+            yield ready.result()
         finally:
-            self._call(using.__aexit__(None, None, None))
+            with suppress(ClosedError):  # the manager may have been closed meanwhile
+                self._call(self._async(release.set))
+                self._result(holding)
 
     def hint(self, key: str, probability: float, steps: int = 1, *, ttl_s: float | None = 60.0) -> bool:
         """See `PreloadManager.hint`."""
@@ -104,33 +124,86 @@ class SyncPreloadManager:
         """See `PreloadManager.statistics`."""
         return self._call(self._async(self._manager.statistics))
 
-    def _run(self, started: Future[None]) -> None:
+    async def _get(self, key: str, user: str, session: str, timeout_s: float | None) -> Any:
+        async with asyncio.timeout(timeout_s):
+            return await self._manager.get(key, user=user, session=session)
+
+    async def _hold(self, ready: Future[Any], release: asyncio.Event, key: str, user: str, session: str) -> None:
+        async with self._manager.use(key, user=user, session=session) as value:
+            ready.set_result(value)
+            await release.wait()
+
+    def _run(self, loop: asyncio.AbstractEventLoop, started: Future[None]) -> None:
+        """Body of the thread. Nothing escapes from here: `__enter__` or `__exit__` raises it."""
+
         async def main() -> None:
-            self._leave = asyncio.Event()
             async with self._manager:
-                self._loop = asyncio.get_running_loop()
                 started.set_result(None)
                 await self._leave.wait()
 
         try:
-            asyncio.run(main())
+            try:
+                loop.run_until_complete(main())
+            finally:
+                with self._lock:
+                    self._is_closed = True
+                loop.run_until_complete(_abandon_the_rest())
+                loop.close()
         except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
+            (self._stopped if started.done() else started).set_exception(error)
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _ask_to_leave(self) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # closed already
+                self._loop.call_soon_threadsafe(self._leave.set)
 
     @staticmethod
     async def _async(function: Callable[..., T], *args: Any) -> T:
         return function(*args)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        loop = self._loop
-        if loop is None:
-            work.close()
+        return self._result(self._submit(work))
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or self._is_closed:
             raise ClosedError("the manager is not running: use it inside 'with SyncPreloadManager(...) as manager'")
-        future = asyncio.run_coroutine_threadsafe(work, loop)
+        if threading.current_thread() is self._thread:
+            raise PreloaderError(
+                "SyncPreloadManager was called from its own loop's thread, which would wait for itself for ever: "
+                "call the PreloadManager there"
+            )
+        return self._loop
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         try:
-            return future.result()
+            with self._lock:  # after it is closed nothing may arrive on the loop any more
+                return asyncio.run_coroutine_threadsafe(work, self._running_loop())
+        except PreloaderError:
+            work.close()
+            raise
+
+    def _await_first(self, future: Future[Any], *others: Future[Any]) -> None:
+        """Wait for one of the futures, or for the end of the manager."""
+        try:
+            wait((future, *others, self._stopped), return_when=FIRST_COMPLETED)
         except BaseException:
             future.cancel()  # Ctrl-C while waiting: the need is given up, not left behind
             raise
+
+    def _result(self, future: Future[T]) -> T:
+        self._await_first(future)
+        if not future.done() or future.cancelled():
+            raise ClosedError("the manager was closed meanwhile")
+        return future.result()
+
+
+async def _abandon_the_rest() -> None:
+    """Cancel what still waits on this loop; what ignores that for long is left behind."""
+    await asyncio.sleep(0)  # lets the last calls from other threads become tasks
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=_GRACE_S)
