@@ -11,10 +11,11 @@ import msgspec
 import typer
 from rich.console import Console
 
-from preloader.cli.studies import Source, document, perform, show
+from preloader.cli.histories import History, read_history
+from preloader.cli.studies import Source, declared_costs, document, perform, show
 from preloader.errors import ConfigurationError
-from preloader.evaluation.task import Task, task_of_parts, task_of_split
-from preloader.history import READERS, group_sessions, read, sources
+from preloader.evaluation import Task, task_of_parts, task_of_split
+from preloader.history import READERS
 from preloader.replay.study import Plan
 
 
@@ -39,7 +40,12 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, directories or repositories.")],
-    component: Annotated[str, typer.Option(help="The resource kind that is needed, as in tool_command or skill.")],
+    component: Annotated[
+        str | None,
+        typer.Option(
+            help="The resource kind that is needed, as in tool_command or skill; the format's first by default."
+        ),
+    ] = None,
     format_name: Annotated[
         str | None, typer.Option("--format", help=f"Their format, if not to be detected: {', '.join(READERS)}.")
     ] = None,
@@ -63,8 +69,13 @@ def replay(
         bool, typer.Option("--no-waste-budget", help="Let the policy waste what it will.")
     ] = False,
     eviction: Annotated[str, typer.Option(help="The eviction policy: lru or predictive.")] = "predictive",
+    registry: Annotated[
+        Path | None, typer.Option(help="Take sizes, load times and dependencies from this component registry (TOML).")
+    ] = None,
     size_seed: Annotated[list[int] | None, typer.Option(help="Draw sizes from this seed; repeat for several.")] = None,
-    size_seeds: Annotated[int, typer.Option(help="Use the size seeds 0 … N-1 and show means and spreads.")] = 1,
+    size_seeds: Annotated[
+        int | None, typer.Option(help="Draw sizes from the seeds 0 … N-1 and show means and spreads. [default: 1]")
+    ] = None,
     limit_sessions: Annotated[int | None, typer.Option(help="Replay the first N sessions only.")] = None,
     emit_outcomes: Annotated[
         Path | None, typer.Option(help="Write counterfactual outcomes here: .jsonl, .jsonl.gz or .parquet.")
@@ -77,21 +88,27 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Replay a history through the real manager, beside no preloading, predictive eviction only, and the optimum."""
-    history, per_user = _task(paths, train, format_name, component)
+    history = read_history(paths, format_name)
+    kind = component or history.target(None)
+    task = _task(history, read_history(train, format_name) if train else None, kind)
+    drawn = bool(size_seed) or size_seeds is not None
+    if drawn and registry is not None:
+        raise ConfigurationError(f"sizes are declared by --registry {registry} or drawn from --size-seed, not both")
     plan = Plan(
-        kind=component,
-        fit=history.fit,
-        test=history.test[: _at_least_one("--limit-sessions", limit_sessions)],
-        per_user=per_user,
+        kind=kind,
+        fit=task.fit,
+        test=task.test[: _at_least_one("--limit-sessions", limit_sessions)],
+        per_user=history.rule.per_user,
         budget=_above_zero("--budget", budget),
         cache=cache.value,
         repeats=repeats.value,
-        seeds=tuple(size_seed) if size_seed else tuple(range(_at_least_one("--size-seeds", size_seeds) or 1)),
+        seeds=_seeds(size_seed, size_seeds),
         policy=policy,
         waste=None if no_waste_budget else waste,
         eviction=eviction,
+        provider=None if drawn else declared_costs(history, registry, kind),
     )
-    source = Source(data=_names(paths), learned_before=_learned_before(train, bundle), bundle=bundle)
+    source = Source(history, _learned_before(train, bundle), bundle)
     study = perform(plan, source, outcomes=emit_outcomes, report=report, frontier=frontier)
     if as_json:
         print(msgspec.json.encode(document(source, plan, study)).decode())
@@ -101,25 +118,23 @@ def replay(
             Console(stderr=True).print(f"Wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(path.resolve().name for path in paths)
-
-
 def _learned_before(train: Sequence[Path] | None, bundle: Path | None) -> str:
     if bundle is not None:
         return f"the bundle {bundle.name}"
-    return _names(train) if train else "the first part of each stream"
+    return ", ".join(path.name for path in train) if train else "the first part of each stream"
 
 
-def _task(
-    paths: Sequence[Path], train: Sequence[Path] | None, format_name: str | None, component: str
-) -> tuple[Task, bool]:
-    """Return what is learned and what is replayed, and whether each user is a stream."""
-    rule = sources(paths, format_name)[0][0].rule
-    sessions = group_sessions(read(paths, format_name))
-    if train:
-        return task_of_parts(group_sessions(read(train, format_name)), sessions, rule, component), rule.per_user
-    return task_of_split(sessions, rule, component), rule.per_user
+def _task(history: History, train: History | None, kind: str) -> Task:
+    if train is not None:
+        return task_of_parts(train.sessions, history.sessions, history.rule, kind)
+    return task_of_split(history.sessions, history.rule, kind)
+
+
+def _seeds(named: Sequence[int] | None, count: int | None) -> tuple[int, ...]:
+    for seed in named or ():
+        if not 0 <= seed < 2**63:
+            raise ConfigurationError(f"--size-seed {seed}: must be a whole number from 0, as in --size-seed 7")
+    return tuple(named) if named else tuple(range(_at_least_one("--size-seeds", count) or 1))
 
 
 def _above_zero(option: str, value: float) -> float:

@@ -13,13 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from preloader.cli.histories import History
+from preloader.components.registry import ComponentRegistry
 from preloader.errors import require
-from preloader.ports import Predictor
+from preloader.history.household import HouseholdReader, read_household
+from preloader.ports import Predictor, Provider
 from preloader.prediction import OnlinePredictor, load_bundle
 from preloader.replay.comparators import PRELOADER
 from preloader.replay.files import replacing
 from preloader.replay.metrics import Metrics
 from preloader.replay.report import render
+from preloader.replay.sizes import SimulatedProvider
 from preloader.replay.study import Laboratory, Plan, Study, report_data
 from preloader.settings import Settings
 
@@ -30,14 +34,45 @@ class Source(msgspec.Struct, frozen=True):
     """Where a plan's sessions come from, in words.
 
     Attributes:
-        data: Names of what is replayed.
+        history: What was read.
         learned_before: What was learned before.
         bundle: The saved predictor to start from; otherwise the plan's fit sessions are learned.
     """
 
-    data: str
+    history: History
     learned_before: str
     bundle: Path | None = None
+
+    @property
+    def names(self) -> str:
+        """The last parts of the history's paths."""
+        return ", ".join(Path(path).resolve().name for path in self.history.paths)
+
+
+def declared_costs(history: History, registry: Path | None, kind: str) -> Provider | None:
+    """Return a provider with the costs and dependencies that a registry declares; its loads only take time.
+
+    Args:
+        history: A simulated household declares its own components.
+        registry: The registry's file.
+        kind: Kind of the components.
+
+    Returns:
+        ``None`` where nothing is declared, so that sizes are drawn.
+
+    Raises:
+        ConfigurationError: The registry's file is wrong.
+    """
+    if registry is not None:
+        components = ComponentRegistry.from_toml(registry)
+    elif history.format == HouseholdReader.name:
+        components = ComponentRegistry()
+        for component in read_household(history.paths[0]).components:
+            components.simulated(**msgspec.structs.asdict(component))
+    else:
+        return None
+    declared = components.provider(kind)
+    return SimulatedProvider(declared.cost, declared.dependencies)
 
 
 def perform(
@@ -76,7 +111,7 @@ def perform(
                 progress=lambda events: bar.advance(task, events),
             )
         if page is not None:
-            title = f"Preloading {plan.kind} of {source.data}"
+            title = f"Preloading {plan.kind} of {source.names}"
             page.write_text(render(report_data(title, _facts(source, plan, study), study)), encoding="utf-8")
     return study
 
@@ -89,18 +124,21 @@ def document(source: Source, plan: Plan, study: Study) -> dict[str, Any]:
         rows.append(msgspec.structs.asdict(row) | ({"spread": _figures(spread)} if spread else {}))
     return {
         "data": {
+            "paths": source.history.paths,
+            "format": source.history.format,
             "sessions": study.sessions,
             "events": study.events,
             "resources": study.resources,
-            "from": source.data,
         },
         "protocol": {
             "component": plan.kind,
+            "split": msgspec.to_builtins(source.history.rule),
             "budget": plan.budget,
             "capacity_bytes": study.capacity_bytes,
             "cache": plan.cache,
             "repeats": plan.repeats,
-            "size_seeds": list(plan.seeds),
+            "sizes": "declared" if plan.provider else "drawn",
+            "size_seeds": [] if plan.provider else list(plan.seeds),
             "policy": plan.policy,
             "waste_budget": plan.waste,
             "eviction": plan.eviction,
@@ -206,14 +244,16 @@ def _facts(source: Source, plan: Plan, study: Study) -> dict[str, str]:
     before = source.learned_before + ("" if source.bundle else f": {len(plan.fit):,} sessions")
     budget = "none" if plan.waste is None else f"{plan.waste:.0%} of preloads"
     needs = study.rows["lru"].needs
+    seeds = ", ".join(map(str, plan.seeds))
+    sizes = "declared by the component registry" if plan.provider else f"drawn from seed {seeds}; plots show the first"
     return {
-        "data": source.data,
+        "data": f"{source.names} ({source.history.format})",
         "replayed": f"{study.sessions:,} sessions, {study.events:,} events, {needs:,.0f} needs of {plan.kind}",
         "learned before": before,
         "learning": "goes on during the replay, event by event",
         "cache": f"{plan.cache}, {study.capacity_bytes / 1e9:.2f} GB ({plan.budget:g} mean sizes), one loader",
         "consecutive repeats": f"{plan.repeats}",
-        "sizes": f"drawn from seed {', '.join(map(str, plan.seeds))}; the plots show the first",
+        "sizes": sizes,
         "policy": f"{plan.policy}, waste budget {budget}, eviction {plan.eviction}",
         "times": "closed loop: pauses are the recorded ones and begin when the need before was served",
         "speed": f"{study.events_per_second:,.0f} events a second",

@@ -15,6 +15,7 @@ from preloader.errors import BundleError
 from preloader.events import Context, Decision, Event, Need, Prediction, Preload, Tier
 from preloader.ports import Budget, Provider, Resident, Snapshot
 from preloader.replay.script import SessionScript
+from preloader.replay.sizes import footprint_bytes
 
 _AHEAD = 10
 """How many preloads are asked for at once: the capacity of the first tier."""
@@ -111,6 +112,8 @@ class ClairvoyantPolicy:
         in_use = self._foresight.in_use
         room = budget.capacity_bytes - (self._claim(in_use, planned) if in_use else 0)
         for steps, prediction in enumerate(predictions, 1):
+            if footprint_bytes(prediction.key, self._provider) > budget.capacity_bytes:
+                continue  # it never fits, so it is no reason to stop
             room -= self._claim(prediction.key, planned)
             if room < 0 or len(decisions) == _AHEAD:
                 break

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from preloader.ports import Cost, Loaded
+from preloader.ports import Cost, Loaded, Provider
 
 MB = 1_000_000
 SMALLEST_MB, LARGEST_MB = 50.0, 500.0
@@ -24,22 +24,28 @@ def drawn_cost(key: str, seed: int) -> Cost:
 
     Args:
         key: The resource.
-        seed: The size seed: another one is another world.
+        seed: The size seed, from 0 to 2⁶³ - 1: another one is another world.
     """
-    digest = hashlib.blake2b(key.encode(errors="surrogatepass"), key=seed.to_bytes(8, "big", signed=True)).digest()
+    digest = hashlib.blake2b(key.encode(errors="surrogatepass"), key=seed.to_bytes(8, "big")).digest()
     share, pace = (int.from_bytes(part, "big") / 2**64 for part in (digest[:8], digest[8:16]))
     size_mb = SMALLEST_MB * (LARGEST_MB / SMALLEST_MB) ** share
     seconds = OVERHEAD_S + size_mb / (SLOWEST_MB_S + (FASTEST_MB_S - SLOWEST_MB_S) * pace)
     return Cost(seconds, round(size_mb * MB))
 
 
-def mean_bytes(keys: Iterable[str], cost_of: CostOf) -> float:
-    """Return the mean size of ``keys``: the unit of a replay's budget.
+def footprint_bytes(key: str, provider: Provider) -> int:
+    """Return what a resource occupies together with everything that it depends on."""
+    return sum(provider.cost(part).bytes for part in (*provider.dependencies(key), key))
+
+
+def mean_bytes(keys: Iterable[str], provider: Provider) -> float:
+    """Return the mean size of ``keys``, dependencies included: the unit of a replay's budget.
 
     Raises:
         ValueError: There are no keys.
+        UnknownResourceError: The provider does not know one of them.
     """
-    sizes = [cost_of(key).bytes for key in keys]
+    sizes = [footprint_bytes(key, provider) for key in keys]
     if not sizes:
         raise ValueError("no resources: there is no mean size")
     return sum(sizes) / len(sizes)
@@ -50,14 +56,14 @@ class SimulatedProvider:
 
     Args:
         cost_of: What a key costs.
-        dependencies: For a key, every key that must be ready before it, in loading order.
+        dependencies: Returns what must be ready before a key, in loading order; nothing unless given.
     """
 
     immutable = True
 
-    def __init__(self, cost_of: CostOf, dependencies: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, cost_of: CostOf, dependencies: Callable[[str], Sequence[str]] | None = None) -> None:
         self._cost_of = cost_of
-        self._dependencies = dependencies or {}
+        self._dependencies_of = dependencies or (lambda key: ())
         self._costs: dict[str, Cost] = {}
 
     def cost(self, key: str) -> Cost:
@@ -69,7 +75,7 @@ class SimulatedProvider:
 
     def dependencies(self, key: str) -> Sequence[str]:
         """Return what must be ready before ``key``."""
-        return self._dependencies.get(key, ())
+        return self._dependencies_of(key)
 
     async def load(self, key: str) -> Loaded:
         """Let the key's seconds pass."""

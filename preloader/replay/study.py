@@ -36,7 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         fit: Sessions that may be learned from before.
         test: Sessions that are replayed, in order.
         per_user: Whether each user is a stream; otherwise all sessions are one.
-        budget: The store's capacity, in mean sizes of the kind's vocabulary.
+        budget: The store's capacity, in mean sizes of the kind's vocabulary (with dependencies).
         cache: Whether the store is emptied after each session.
         repeats: Whether consecutive repeats are needs.
         seeds: Size seeds; each is a replay of its own.
@@ -169,7 +169,7 @@ class Laboratory:
 
     def _world(self, seed: int) -> World:
         provider = self._plan.provider or SimulatedProvider(lambda key: drawn_cost(key, seed))
-        capacity_bytes = round(self._plan.budget * mean_bytes(self._vocabulary, provider.cost))
+        capacity_bytes = round(self._plan.budget * mean_bytes(self._vocabulary, provider))
         return World(provider, self._plan.kind, capacity_bytes, self._plan.cache)
 
     def _compare(

@@ -27,7 +27,9 @@ def session(names, gap_s=10.0):
 
 
 def provider(dependencies=None, **sizes):
-    return SimulatedProvider(lambda key: Cost(1.0, sizes.get(key[5:], 100)), dependencies)
+    return SimulatedProvider(
+        lambda key: Cost(1.0, sizes.get(key[5:], 100)), lambda key: (dependencies or {}).get(key, ())
+    )
 
 
 def rows_after(script, step, capacity, provider_=None, predictions=(), residents=(), vocabulary=("a", "b", "c", "d")):

@@ -2,7 +2,7 @@ from preloader.events import Event
 from preloader.history import Session
 from preloader.ports import Cost
 from preloader.replay.script import vocabulary, write_script
-from preloader.replay.sizes import MB, drawn_cost, mean_bytes
+from preloader.replay.sizes import MB, SimulatedProvider, drawn_cost, mean_bytes
 
 
 def event(at_s, *names, duration_s=None, ok=None, action="do"):
@@ -63,5 +63,9 @@ def test_a_drawn_size_depends_on_its_name_and_seed_alone():
     assert drawn_cost("tool:a", 0) == Cost(seconds=drawn_cost("tool:a", 0).seconds, bytes=drawn_cost("tool:a", 0).bytes)
 
 
-def test_the_budgets_unit_is_the_mean_size():
-    assert mean_bytes(["a", "b"], lambda key: Cost(1.0, {"a": 10, "b": 30}[key])) == 20
+def test_the_budgets_unit_is_the_mean_size_with_dependencies():
+    sizes = {"a": 10, "b": 30, "lib": 100}
+    alone = SimulatedProvider(lambda key: Cost(1.0, sizes[key]))
+    based = SimulatedProvider(lambda key: Cost(1.0, sizes[key]), lambda key: {"b": ("lib",)}.get(key, ()))
+    assert mean_bytes(["a", "b"], alone) == 20
+    assert mean_bytes(["a", "b"], based) == 70

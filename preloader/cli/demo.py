@@ -1,0 +1,126 @@
+"""``preloader demo``: the best history at hand, learned and replayed, and what preloading would have been worth."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from preloader.cli.histories import History, read_history
+from preloader.cli.studies import Source, declared_costs, perform, show
+from preloader.errors import HistoryError
+from preloader.evaluation import Task, task_of_split
+from preloader.history import discover_mine
+from preloader.replay.report import verdict
+from preloader.replay.study import Plan
+
+_DATASETS = "PRELOADER_DATASETS"
+_HOUSEHOLD = Path("household:seed=7")
+_FEWEST_ITEMS = 300  # in the replayed part; with fewer a table says more about chance than about preloading
+_MOST_SESSIONS = 400  # replayed, so that it stays a matter of a minute or two
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A history that the demonstration may use.
+
+    Attributes:
+        paths: Where it is.
+        format: Its format.
+        kind: The resource kind to preload; the format's first if ``None``.
+        why: What it is, in words.
+    """
+
+    paths: list[Path]
+    format: str
+    kind: str | None
+    why: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``preloader demo`` to the application."""
+    app.command()(demo)
+
+
+def demo(
+    mine: Annotated[bool, typer.Option("--mine", help="Use your own agent transcripts or shell history.")] = False,
+    report: Annotated[Path, typer.Option(help="Where to write the report.")] = Path("out/demo.html"),
+) -> None:
+    """Learn the first 80 % of the best history at hand, replay the rest, and show what preloading was worth.
+
+    The best is: with --mine your own transcripts or shell history; else the data sets in PRELOADER_DATASETS; else the
+    history of the git checkout you are in; else a simulated household.
+    """
+    console = Console()
+    for choice in _choices(mine):
+        try:
+            history, task = _cut(choice)
+        except HistoryError as error:
+            _say(console, f"Passed over: {choice.why}: {error}.")
+            continue
+        _say(console, f"Using {choice.why}.")
+        _replay(console, history, task, report)
+        return
+    raise HistoryError("there is no history to demonstrate with")  # unless the simulation is broken
+
+
+def _replay(console: Console, history: History, task: Task, report: Path) -> None:
+    plan = Plan(
+        kind=task.kind,
+        fit=task.fit,
+        test=task.test[:_MOST_SESSIONS],
+        per_user=history.rule.per_user,
+        provider=declared_costs(history, None, task.kind),
+    )
+    study = perform(plan, Source(history, "the first 80 % of each stream"), report=report, frontier=True)
+    show(study, plan)
+    _say(console, verdict(study.rows))
+    _say(console, f"The report: {report.resolve().as_uri()}")
+
+
+def _choices(mine: bool) -> Iterator[Choice]:
+    """Yield the histories to try, best first."""
+    if mine:
+        yield from _own()
+    if folder := os.environ.get(_DATASETS):
+        path = Path(folder) / "agent-sessions"
+        yield Choice([path], "agent-sessions", "tool_command", f"the coding agents' sessions in {_DATASETS}")
+    checkout = next((parent for parent in (Path.cwd(), *Path.cwd().parents) if (parent / ".git").exists()), None)
+    if checkout is not None:
+        yield Choice([checkout], "git", "file", f"the git history of {checkout.name}: which files are changed next")
+    yield Choice([_HOUSEHOLD], "household", None, "a simulated household, since no real history at hand suffices")
+
+
+def _own() -> Iterator[Choice]:
+    """Yield the user's own histories: transcripts first, and of those the format with most files."""
+    found = discover_mine()
+    if not found:
+        raise HistoryError(
+            "--mine: no transcripts of Claude Code or Codex, and no zsh, bash or fish history, were found"
+        )
+    for name, count in Counter(reader.name for reader, _ in found).most_common():
+        paths = [path for reader, path in found if reader.name == name]
+        yield Choice(paths, name, None, f"your own {name} history: {count} file{'s'[: count > 1]}")
+
+
+def _cut(choice: Choice) -> tuple[History, Task]:
+    """Read a history and split it.
+
+    Raises:
+        HistoryError: It cannot be read, or is too small.
+    """
+    history = read_history(choice.paths, choice.format)
+    task = task_of_split(history.sessions, history.rule, choice.kind or history.target(None))
+    items = sum(len(event.keys(task.kind)) for session in task.test for event in session.events)
+    if items < _FEWEST_ITEMS:
+        raise HistoryError(f"its last part uses {items} resources of kind {task.kind}, fewer than {_FEWEST_ITEMS}")
+    return history, task
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
