@@ -56,7 +56,7 @@ def test_every_call_does_what_the_manager_does():
         manager.clear()
         assert manager.statistics().residents == 0
     provider.assert_all_unloaded()
-    assert [end.outcome for end in ended if isinstance(end, Preload)][0] is PreloadOutcome.USED
+    assert next(end.outcome for end in ended if isinstance(end, Preload)) is PreloadOutcome.USED
     assert "preloader" not in {thread.name for thread in threading.enumerate()}
 
 
