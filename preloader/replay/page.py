@@ -7,8 +7,8 @@ TABLE_NOTE = (
     "missed here. A dash: nothing to divide by."
 )
 FRONTIER_NOTE = (
-    "Each point is a whole replay under the waste budget beside it. The dashed lines are the comparators' timely hit "
-    "rates."
+    "Each point is a whole replay under the waste budget beside it, which also grants a few preloads to begin with: a "
+    "short replay can exceed it. The dashed lines are the comparators' timely hit rates."
 )
 TIMELINE_NOTE = (
     "One lane for each resource. A bar is a preload: pale while it loads, solid while it is ready and waits to be "

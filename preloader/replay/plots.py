@@ -13,7 +13,8 @@ from preloader.replay.metrics import Metrics, Saving
 from preloader.replay.theme import colour, figure, plain
 
 _BARS = 15
-_LABEL_WIDTH = 0.07  # of the axis
+_VISIBLE = 0.005  # of the longest bar
+_LABEL_WIDTH = 0.12  # of the axis
 _FIRM = 20  # fewer predictions than this do not make a point of the calibration line
 _MEMORY_POINTS = 360
 _MIN_MARKER, _MAX_MARKER = 15, 160
@@ -60,7 +61,7 @@ def _labels(points: Sequence[FrontierPoint]) -> list[tuple[str, float, float]]:
     widest = max((point.metrics.waste or 0.0 for point in points), default=0.0)
     groups: list[list[FrontierPoint]] = []
     for point in points:
-        if groups and (point.metrics.waste or 0.0) - (groups[-1][-1].metrics.waste or 0.0) < widest * _LABEL_WIDTH:
+        if groups and (point.metrics.waste or 0.0) - (groups[-1][0].metrics.waste or 0.0) < widest * _LABEL_WIDTH:
             groups[-1].append(point)
         else:
             groups.append([point])
@@ -92,7 +93,8 @@ def _label_levels(axes: Any, rows: Mapping[str, Metrics]) -> None:
 def saved_by_resource(savings: Sequence[Saving]) -> str:
     """Draw the seconds saved by resource: where most was gained, and everything that was lost."""
     ranked = sorted(savings, key=lambda saving: -abs(saving.saved_s))
-    shown = sorted((s for s in ranked[:_BARS] if s.saved_s), key=lambda saving: saving.saved_s)
+    least_s = _VISIBLE * abs(ranked[0].saved_s) if ranked else 0.0
+    shown = sorted((s for s in ranked[:_BARS] if abs(s.saved_s) > least_s), key=lambda saving: saving.saved_s)
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()

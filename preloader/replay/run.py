@@ -78,7 +78,7 @@ class Recording(msgspec.Struct, frozen=True):
         preloads: Every preload, in the order that they ended.
         spans: When each session was played.
         events: How many events were observed.
-        wall_s: How long the run took in real time.
+        cpu_s: Processor time that the run took.
     """
 
     run: str
@@ -87,7 +87,7 @@ class Recording(msgspec.Struct, frozen=True):
     preloads: list[Preload]
     spans: list[Span]
     events: int
-    wall_s: float
+    cpu_s: float
 
 
 def play(
@@ -118,7 +118,7 @@ class _Stage:
     async def play(self, script: Sequence[SessionScript], casting: Casting, progress: Progress) -> Recording:
         self._loop = asyncio.get_running_loop()
         events = 0
-        began_s = time.perf_counter()
+        began_s = time.thread_time()
         async with AsyncExitStack() as managers:
             by_store: dict[str, PreloadManager] = {}
             for store, sessions in _stores(script, self._world.cache).items():
@@ -127,7 +127,7 @@ class _Stage:
                 await self._play_session(session, by_store[_store(session, self._world.cache)])
                 events += len(session.steps)
                 progress(len(session.steps))
-        return msgspec.structs.replace(self._recording, events=events, wall_s=time.perf_counter() - began_s)
+        return msgspec.structs.replace(self._recording, events=events, cpu_s=time.thread_time() - began_s)
 
     def _manager(self, cast: Cast) -> PreloadManager:
         return PreloadManager(

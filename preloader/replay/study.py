@@ -18,6 +18,7 @@ from preloader.replay.metrics import Metrics, average, measure, savings, spread
 from preloader.replay.outcome_file import outcome_file
 from preloader.replay.outcomes import OutcomeRecorder
 from preloader.replay.plots import FrontierPoint
+from preloader.replay.rehearsal import Rehearsal
 from preloader.replay.report import ReportData
 from preloader.replay.run import Cache, Casting, Progress, Recording, World, play
 from preloader.replay.script import Repeats, vocabulary, write_script
@@ -79,7 +80,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         events: How many events they have.
         resources: Size of the kind's vocabulary.
         capacity_bytes: The budget under the first seed.
-        events_per_second: Events that the contender observed by second of real time.
+        events_per_second: Events that the contender observed by second of processor time, in its first run: the one
+            whose predictions are not repeated, but which is also watched where evidence or outcomes are asked for.
         evidence: What a report shows, where it was asked for.
     """
 
@@ -110,7 +112,8 @@ class Laboratory:
         self._script = write_script(plan.test, plan.kind, plan.repeats, plan.per_user)
         self._learned = vocabulary(plan.fit, plan.kind)
         self._vocabulary = self._learned | vocabulary(plan.test, plan.kind)
-        self._contender = Contender(predictor, lambda: make_policy(plan.policy, plan.waste), plan.eviction)
+        rehearsal = Rehearsal(predictor, self.events)
+        self._contender = Contender(rehearsal.predictor, lambda: make_policy(plan.policy, plan.waste), plan.eviction)
         self._contender.policy()  # so that a mistake is told now
         if not any(step.needs for session in self._script for step in session.steps):
             raise ConfigurationError(f"the part to be replayed uses no resource of kind {plan.kind!r}")
@@ -154,7 +157,6 @@ class Laboratory:
             recordings = self._compare(world, progress, watchers, memory if evidence else None)
         seeds = [recordings, *(self._compare(self._world(seed), progress) for seed in others)]
         measured = [measure_all(runs) for runs in seeds]
-        contended = [runs[PRELOADER] for runs in seeds]
         return Study(
             rows={run: average([rows[run] for rows in measured]) for run in RUNS} if others else measured[0],
             spreads={run: spread([rows[run] for rows in measured]) for run in RUNS} if others else {},
@@ -163,7 +165,7 @@ class Laboratory:
             events=self.events,
             resources=len(self._vocabulary),
             capacity_bytes=world.capacity_bytes,
-            events_per_second=sum(run.events for run in contended) / sum(run.wall_s for run in contended),
+            events_per_second=recordings[PRELOADER].events / max(recordings[PRELOADER].cpu_s, 1e-9),
             evidence=Evidence(recordings=recordings, calibration=calibration, memory=memory) if evidence else None,
         )
 

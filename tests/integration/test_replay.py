@@ -234,9 +234,40 @@ def test_a_history_of_its_own_to_learn_from(run_cli, history, tmp_path):
     assert msgspec.json.decode(out)["data"]["sessions"] == 4
 
 
+def test_a_simulated_household_declares_its_components(run_cli):
+    code, out, _ = run_cli("replay", "household:seed=3,users=2,days=7", "--json")
+    printed = msgspec.json.decode(out)
+    assert code == 0
+    assert printed["protocol"]["component"] == "component"
+    assert printed["protocol"]["sizes"] == "declared"
+    drawn = run_cli("replay", "household:seed=3,users=2,days=7", "--size-seed", 1, "--json")[1]
+    assert msgspec.json.decode(drawn)["protocol"]["size_seeds"] == [1]
+
+
+def test_a_registry_gives_sizes_and_dependencies_and_must_know_every_component(run_cli, tmp_path):
+    registry = tmp_path / "components.toml"
+    parts = "".join(
+        f"[components.item{number}]\nloader = 'simulated'\nbytes = 1000\nload_s = 2.0\nrequires = ['base']\n"
+        for number in range(12)
+    )
+    registry.write_text(parts + "[components.base]\nloader = 'simulated'\nbytes = 5000\nload_s = 8.0\n")
+    path = tmp_path / "history.jsonl"
+    write(random_events(seed=7, users=2, sessions=10, length=25), path, "jsonl")
+    code, out, _ = run_cli("replay", path, "--registry", registry, "--budget", 2, "--json")
+    printed = msgspec.json.decode(out)
+    assert code == 0
+    assert printed["protocol"]["capacity_bytes"] == 2 * 6_000
+    assert printed["rows"][0]["wait_p50_s"] <= 10.0
+    registry.write_text("[components.other]\nloader = 'simulated'\nbytes = 1\nload_s = 1.0\n")
+    code, _, err = run_cli("replay", path, "--registry", registry)
+    assert code == 2
+    assert "item" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        (["--component", KIND, "--registry", "components.toml", "--size-seed", "1"], "--registry"),
         (["--component", "skill"], "'skill'"),
         (["--component", KIND, "--policy", "magic"], "'magic'"),
         (["--component", KIND, "--eviction", "magic"], "'magic'"),
@@ -281,8 +312,13 @@ def page_of(study, title="A history"):
     return html, page
 
 
-def test_a_report_fetches_nothing_and_runs_nothing(study):
-    html, page = page_of(study)
+@pytest.fixture(scope="module")
+def rendered(study):
+    return page_of(study)
+
+
+def test_a_report_fetches_nothing_and_runs_nothing(rendered):
+    html, page = rendered
     assert not page.tags & {"script", "img", "iframe", "object", "link", "foreignobject"}
     assert not page.handlers
     assert all(link.startswith("#") for link in page.links)
@@ -294,8 +330,8 @@ def test_a_report_fetches_nothing_and_runs_nothing(study):
     assert html.count("<svg") == 5
 
 
-def test_the_same_study_gives_the_same_page(study):
-    assert page_of(study)[0] == page_of(study)[0]
+def test_the_same_study_gives_the_same_page(study, rendered):
+    assert page_of(study)[0] == rendered[0]
 
 
 def test_names_from_a_history_are_text_and_nothing_else():
