@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from preloader.decision.record import TrackRecord
 from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.events import Decision, Prediction, Preload, PreloadOutcome
 from preloader.ports import Budget, DecisionPolicy
@@ -53,23 +54,25 @@ class WasteBudget:
     the largest preload so far; there a preload is charged what it is expected to occupy, so a resource that turns out
     larger than its provider said can exceed the bound by the difference.
 
-    So that the budget goes to the best candidates and not to the first, a price rises as it runs out: a candidate
-    must be likelier than (1 − α) · (1 − expected balance ÷ `depth`), where the expected balance reckons outstanding
-    preloads at their probabilities. Where probabilities are calibrated, the price settles where waste meets α.
+    So that the budget goes to the best candidates and not to the first, there is a price: a candidate must be likelier
+    than (1 − α) · (1 − (balance − b) ÷ `depth`). At 1 − α a preload pays for itself; the price falls as a surplus
+    builds up and rises as the burst is eaten into. The balance reckons outstanding preloads at their probabilities, and
+    probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so that it settles where waste
+    meets α even if the predictor overstates.
 
     Args:
         policy: The policy underneath.
         share: α, from 0 up to but below 1.
         burst: b, how many preloads may be wasted before any was useful.
         trickle: ε, what each decision adds.
-        depth: Over how many preloads of balance the price falls to nothing.
+        depth: Over how many preloads of surplus the price falls to nothing.
 
     Raises:
         ConfigurationError: ``share`` is out of its range.
     """
 
     def __init__(
-        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.001, depth: float = 10.0
+        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.0005, depth: float = 40.0
     ) -> None:
         if not 0.0 <= share < 1.0:
             raise ConfigurationError(f"the waste budget is a share from 0 up to but below 1, not {share!r}")
@@ -85,6 +88,7 @@ class WasteBudget:
         self._depth = depth
         self._charges: dict[str, _Charge] = {}
         self._expected_waste = 0.0
+        self._record = TrackRecord()
 
     @property
     def allowance(self) -> float:
@@ -97,7 +101,7 @@ class WasteBudget:
         used = self.count.used + self.count.outstanding - self._expected_waste
         earned = self.share / (1.0 - self.share) * used
         balance = self.allowance + earned - self.count.wasted - self._expected_waste
-        return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - balance / self._depth)))
+        return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - (balance - self._burst) / self._depth)))
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
@@ -117,15 +121,18 @@ class WasteBudget:
             self._expected_waste -= 1.0 - charge.probability
             self.count.settle(1.0, 1.0, preload.outcome)
             self.bytes.settle(charge.bytes, preload.bytes, preload.outcome)
+            self._record.enter(preload)
         self._policy.outcome(preload)
 
     def _charge(self, decision: Decision, budget: Budget) -> Decision | None:
         """Charge an accepted decision, unless it is outstanding already; return the refusal where it is too dear."""
         if decision.key in self._charges:
             return None
-        if decision.probability <= (price := self.price):
-            rule = "P {p:.2f} ≤ {price:.2f}, the waste budget's price: refused"
-            return _refused(decision, rule, {"p": decision.probability, "price": price})
+        assert decision.tier is not None
+        probability = self._record.corrected(decision.tier, decision.probability)
+        if probability <= (price := self.price):
+            rule = "P {p:.2f}, by its record {corrected:.2f} ≤ {price:.2f}, the waste budget's price: refused"
+            return _refused(decision, rule, {"p": decision.probability, "corrected": probability, "price": price})
         try:
             bytes_ = budget.cost(decision.key).bytes
         except UnknownResourceError:
@@ -140,8 +147,8 @@ class WasteBudget:
         self.largest_bytes = largest
         self.count.outstanding += 1.0
         self.bytes.outstanding += bytes_
-        self._expected_waste += 1.0 - decision.probability
-        self._charges[decision.key] = _Charge(bytes_, decision.probability)
+        self._expected_waste += 1.0 - probability
+        self._charges[decision.key] = _Charge(bytes_, probability)
         return None
 
 
