@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
-import stamina
-
 from preloader.errors import LoadError, LoadTimeoutError, QuarantinedError, UnknownResourceError
 from preloader.ports import Loaded, Provider
 from preloader.settings import Settings
@@ -58,16 +56,7 @@ class LoadGuard:
             left_s = self._quarantined_until_s[key] - asyncio.get_running_loop().time()
             raise QuarantinedError(f"{key} failed repeatedly and is not tried again for {left_s:.0f} s")
         try:
-            async for attempt in stamina.retry_context(
-                on=LoadError,
-                attempts=self._settings.load_attempts,
-                timeout=None,
-                wait_initial=self._settings.retry_wait_s,
-                wait_max=_MAX_WAIT_S,
-                wait_jitter=0.0,
-            ):
-                with attempt:
-                    loaded = await self._attempt(key, provider)
+            loaded = await self._persist(key, provider)
         except LoadError:
             self._strike(key)
             raise
@@ -93,6 +82,18 @@ class LoadGuard:
             for task in stuck:
                 task.cancel()
                 logger.warning("%s ignores its cancellation and is left behind", task.get_name())
+
+    async def _persist(self, key: str, provider: Provider) -> Loaded:
+        """Try as often as the settings allow, waiting twice as long each time.
+
+        By hand: retry libraries log every attempt as a warning, which speculation must not.
+        """
+        for attempt in range(self._settings.load_attempts - 1):
+            try:
+                return await self._attempt(key, provider)
+            except LoadError:
+                await asyncio.sleep(min(_MAX_WAIT_S, self._settings.retry_wait_s * 2 ** min(attempt, 16)))
+        return await self._attempt(key, provider)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(_contained(work, name), name=name)
