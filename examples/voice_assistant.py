@@ -18,8 +18,8 @@ from preloader.events import Event, Need, Preload
 from preloader.manager import PreloadManager
 from preloader.ports import Executor
 
-DAYS = 6
-SPEECH_S = 0.4  # how long the user takes for each sentence
+DAYS = 4
+SPEECH_S = 0.2  # how long the user takes for each sentence
 MORNING = (  # what is heard, and the component that serves it
     ("(steps in the kitchen)", None),
     ("good morning", "asr"),
