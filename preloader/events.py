@@ -8,7 +8,7 @@ immutable `msgspec` structs, so that every layer speaks of the same things. A *r
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum, StrEnum
 from typing import Annotated
 
@@ -123,6 +123,14 @@ class ContextTracker:
     def end(self, user: str, session: str) -> None:
         """Forget a session."""
         self._contexts.pop((user, session), None)
+
+    def contexts(self) -> list[Context]:
+        """Return every live session's context, the longest untouched first: what `restore` takes."""
+        return list(self._contexts.values())
+
+    def restore(self, contexts: Iterable[Context]) -> None:
+        """Replace all sessions."""
+        self._contexts = OrderedDict(((context.user, context.session), context) for context in contexts)
 
 
 class Prediction(msgspec.Struct, frozen=True):

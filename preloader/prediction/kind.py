@@ -1,0 +1,173 @@
+"""The online model of one resource kind: its vocabulary, counts, words, weights, and live sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from preloader.events import Context, Prediction
+from preloader.prediction.contexts import Past
+from preloader.prediction.counts import Counts
+from preloader.prediction.mixture import Mixture, Scene, Scored
+from preloader.prediction.recency import marks
+from preloader.prediction.reuse import Reuse
+from preloader.prediction.sessions import Sessions
+from preloader.prediction.settings import OnlineSettings
+from preloader.prediction.state import fitting
+from preloader.prediction.vocabulary import FIRST, NEW, Vocabulary
+from preloader.prediction.words import WordArray, WordWeights, heard
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What is known before an item of the kind."""
+
+    past: Past
+    hashes: npt.NDArray[np.uint64]
+    marks: tuple[list[int], list[int]]
+    words: WordArray
+
+    def scene(self, rows: IntArray) -> Scene:
+        """Return the evidence as the mixture takes it, the same for all steps."""
+        marked, slots = self.marks
+        return Scene(rows, np.array(marked, np.int64), np.array(slots, np.int64), [self.words])
+
+
+class KindModel:
+    """Learns and predicts the items of one kind.
+
+    Args:
+        kind: The resource kind.
+        settings: Bounds, and which evidence is used.
+    """
+
+    def __init__(self, kind: str, settings: OnlineSettings) -> None:
+        self.kind = kind
+        self._prefix = kind + ":"
+        self._settings = settings
+        self.vocabulary = Vocabulary(settings.max_keys)
+        self.counts = Counts(settings.horizon, settings.max_contexts)
+        self.words = WordWeights(settings.horizon, settings.word_bits)
+        self.mixture = Mixture(settings.horizon, self.vocabulary, self.counts, self.words)
+        self.sessions = Sessions(settings.horizon, settings.max_sessions)
+        self.reuse = Reuse(settings.horizon, settings.max_sessions)
+        self._memo: tuple[object, Evidence] | None = None  # an event is learned in the context it was predicted in
+
+    def evidence(self, context: Context) -> Evidence:
+        """Return what ``context`` tells this kind."""
+        memo, known = self._memo, (context.user, context.session, context.recent, self.vocabulary.changes)
+        if memo is not None and memo[0] == known:
+            return memo[1]
+        settings = self._settings
+        past = Past.of(context, self._prefix)
+        hashes = past.hashes(with_user=settings.users, with_time=settings.times)
+        words = heard(context, self._prefix) if settings.words else np.zeros(0, np.uint32)
+        evidence = Evidence(past, hashes, marks(past.items, self.vocabulary.ids), words)
+        self._memo = (known, evidence)
+        return evidence
+
+    def score(self, evidence: Evidence) -> Scored:
+        """Return the probabilities of all candidates at every step."""
+        return self.mixture.score(evidence.scene(self.counts.find(evidence.hashes)))
+
+    def predict(self, context: Context, steps: int, most: int) -> list[Prediction]:
+        """Return at most ``most`` predictions, likeliest next item first."""
+        if len(self.vocabulary) == FIRST:
+            return []
+        scored = self.score(self.evidence(context))
+        columns = _likeliest(scored, most)
+        soon, loaded = self.reuse.estimate(*self.reuse.features(scored, columns))
+        keys = [self.vocabulary.keys[number] for number in scored.numbers.take(columns).tolist()]
+        per_step = zip(*scored.probabilities[:steps].take(columns, axis=1).tolist(), strict=True)
+        return list(map(Prediction, keys, per_step, loaded.tolist(), soon.tolist()))
+
+    def learn(self, context: Context, key: str, time_s: float) -> None:
+        """Learn that ``key`` was the next item after ``context``."""
+        evidence = self.evidence(context)
+        slot = self._slot(context, time_s)
+        if not self.reuse.is_open(slot) and len(self.vocabulary) > FIRST:
+            self._watch(slot, evidence)
+        rows = self.counts.find_or_add(evidence.hashes)
+        items = self.sessions.push(slot, rows, evidence.hashes, evidence.marks, evidence.words)
+        scene = self.sessions.scene(slot, items, self.counts)
+        number = self.vocabulary.ids.get(key)
+        if len(self.vocabulary) > FIRST:
+            self.mixture.learn(self.mixture.score(scene), number or NEW, items)
+        is_new = number is None
+        if number is None:
+            self.counts.count(scene.rows[:items], NEW)
+            number = self._name(key)
+        self.counts.count(scene.rows[:items], number)
+        self.vocabulary.count(number, is_new=is_new)
+        self.reuse.came(slot, number, time_s)
+
+    def _slot(self, context: Context, time_s: float) -> int:
+        slot, is_new = self.sessions.slot(context.user, context.session)
+        if is_new:
+            self.reuse.close(slot)
+            self.reuse.close_silent(time_s)
+        return slot
+
+    def _watch(self, slot: int, evidence: Evidence) -> None:
+        scored = self.score(evidence)
+        columns = _likeliest(scored, self._settings.max_predictions)
+        self.reuse.watch(slot, scored.numbers[columns], *self.reuse.features(scored, columns))
+
+    def _name(self, key: str) -> int:
+        """Give a new key its number, making room if need be."""
+        if self.vocabulary.is_full:
+            gone = self.vocabulary.forget_oldest()
+            self.counts.forget_keys(gone)
+            self.sessions.forget_keys(gone)
+            self.reuse.forget_keys(gone)
+        return self.vocabulary.add(key)
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.generic]]]:
+        """Return the state: what JSON holds, and copies of all arrays."""
+        meta, vocabulary = self.vocabulary.dump()
+        arrays = {f"vocabulary.{name}": array for name, array in vocabulary.items()}
+        arrays |= {f"counts.{name}": array for name, array in self.counts.dump().items()}
+        arrays |= {f"words.{name}": array for name, array in self.words.dump().items()}
+        for part, held in self._fixed().items():
+            arrays |= {f"{part}.{name}": array.copy() for name, array in held.items()}
+        return {"kind": self.kind, "vocabulary": meta, "sessions": self.sessions.names()}, arrays
+
+    def load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Fill an empty model with what `dump` returned.
+
+        Raises:
+            KeyError, ValueError: It is damaged.
+        """
+        self.vocabulary.load(meta["vocabulary"], _part(arrays, "vocabulary"))
+        numbers = len(self.vocabulary)
+        self.counts.load(_part(arrays, "counts"), numbers)
+        self.words.load(_part(arrays, "words"))
+        self.sessions.load_names(meta["sessions"])
+        for part, held in self._fixed().items():
+            for name, array in held.items():
+                fitting(f"{part}.{name}", arrays[f"{part}.{name}"], array)
+                array[...] = arrays[f"{part}.{name}"]
+        self.mixture.check()
+        self.sessions.check(numbers, self._settings.max_contexts)
+        self.reuse.check(numbers)
+
+    def _fixed(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        """Return the parts whose arrays always have the same shape."""
+        return {"mixture": self.mixture.arrays(), "sessions": self.sessions.arrays(), "reuse": self.reuse.arrays()}
+
+
+def _likeliest(scored: Scored, most: int) -> IntArray:
+    """Return the columns of the keys that are likeliest next, likeliest first, ties in the order of their numbers."""
+    order = np.argsort(-scored.probabilities[0], kind="stable")[: most + FIRST]
+    chosen: IntArray = order[scored.numbers[order] >= FIRST][:most]
+    return chosen
+
+
+def _part(arrays: dict[str, npt.NDArray[np.generic]], part: str) -> dict[str, npt.NDArray[np.generic]]:
+    start = part + "."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

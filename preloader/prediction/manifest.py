@@ -1,0 +1,106 @@
+"""A bundle's manifest: what the bundle is, what it learned from, and what every file of it must hash to."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated
+
+import msgspec
+
+from preloader.checks import shown
+from preloader.errors import BundleError
+
+SCHEMA = 1
+_HASH_DIGITS = 12
+
+FileName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}\Z")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+class FittedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle learned from.
+
+    Attributes:
+        format: The history's format.
+        description: Where it is from, in words.
+        licence: Under which licence it stands.
+        sessions: Hashes of the sessions (`session_hash`), sorted: none of them may be tested on.
+        events: How many events.
+        last_s: When the latest of them began, in seconds since 1970.
+    """
+
+    format: str
+    description: str = ""
+    licence: str = ""
+    sessions: list[str] = []
+    events: int = 0
+    last_s: float | None = None
+
+    def holds(self, user: str, session: str) -> bool:
+        """Return whether a session was learned from, and so may not be tested on."""
+        return session_hash(user, session) in self.sessions
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle is.
+
+    Attributes:
+        schema: The version of this description.
+        predictor: The name of the predictor whose state it holds.
+        kinds: The resource kinds that it predicts; ``None`` for every kind that it meets.
+        package: The version of this package that wrote it.
+        files: SHA-256 of every other file.
+        command: The command that made it.
+        fitted_on: What it learned from; ``None`` for a running assistant's state.
+    """
+
+    schema: int = SCHEMA
+    predictor: str
+    kinds: list[str] | None
+    package: str
+    files: dict[FileName, Sha256]
+    command: str = ""
+    fitted_on: FittedOn | None = None
+
+
+class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    manifest: Manifest
+    sha256: Sha256
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+class _AnyVersion(msgspec.Struct):
+    manifest: _Version
+
+
+def session_hash(user: str, session: str) -> str:
+    """Return what stands for a session in a manifest, which must not name people."""
+    return sha256(f"{user}\0{session}".encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest's file: readable JSON that holds its own hash."""
+    digest = sha256(msgspec.json.encode(manifest)).hexdigest()
+    return msgspec.json.format(msgspec.json.encode(_Sealed(manifest, digest)), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Return the manifest in a file's bytes.
+
+    Raises:
+        BundleError: It is malformed, of another version, or was changed.
+    """
+    try:
+        schema = msgspec.json.decode(data, type=_AnyVersion).manifest.schema
+        if schema != SCHEMA:
+            newer = "a newer" if schema > SCHEMA else "an older"
+            raise BundleError(f"manifest.json has schema {shown(schema)}, of {newer} version; {SCHEMA} can be read")
+        sealed = msgspec.json.decode(data, type=_Sealed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"manifest.json is no manifest: {error}") from error
+    if encode_manifest(sealed.manifest) != data:
+        raise BundleError("manifest.json does not match the SHA-256 that it holds: it was changed")
+    return sealed.manifest

@@ -1,0 +1,161 @@
+"""How likely a key is used at all: within the next few items, and before a loaded one would be given up.
+
+The probabilities of single steps do not say that: whether a key comes at step 2 depends on whether it came at step 1.
+So two logistic regressions learn it from what happened. Every so many items of a session its candidates are noted with
+a few features; once the window has closed, or the session has fallen silent, each candidate was used or was not.
+
+*Used if loaded* is a stand-in until replay's counterfactual outcomes are learned from: used within the next
+`WINDOW` items of the same session.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from preloader.prediction.mixture import Scored
+from preloader.prediction.state import within
+
+WINDOW = 10
+"""Within how many items a loaded resource must be used to count as used."""
+
+MAX_CANDIDATES = 64
+SILENCE_S = 1_800.0
+"""A session that was silent for so long, before or after what is seen now, is taken to be over."""
+
+_AGES = 9
+_NUMERIC = 3  # log-odds of any step and of the last one, log-popularity; beside them, a constant for each age
+_RATE = 0.05
+_EDGE = 1e-5
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class Reuse:
+    """Two logistic regressions on each candidate's step probabilities and its age in the session.
+
+    Args:
+        horizon: Within how many items is *soon*.
+        sessions: How many sessions are watched at once.
+    """
+
+    def __init__(self, horizon: int, sessions: int) -> None:
+        self._horizon = horizon
+        self._window = max(WINDOW, horizon)
+        self._weights = np.zeros((2, _NUMERIC + _AGES + 1))
+        self._weights[:, 0] = 1.0
+        self._squares = np.ones_like(self._weights)
+        self._open = np.zeros(sessions, np.bool_)
+        self._passed = np.zeros(sessions, np.int32)
+        self._last_s = np.zeros(sessions)
+        self._numbers = np.zeros((sessions, MAX_CANDIDATES), np.int32)
+        self._used_after = np.zeros((sessions, MAX_CANDIDATES), np.int32)
+        self._features = np.zeros((sessions, _NUMERIC, MAX_CANDIDATES), np.float32)
+        self._ages = np.zeros((sessions, MAX_CANDIDATES), np.int8)
+
+    def features(self, scored: Scored, columns: IntArray) -> tuple[FloatArray, IntArray]:
+        """Return what is asked about some candidates.
+
+        Args:
+            scored: What the mixture says, with the same evidence for all steps.
+            columns: Which candidates.
+
+        Returns:
+            The numeric features, shape (`_NUMERIC`, candidates), and the candidates' ages in the session.
+        """
+        probabilities = scored.probabilities.take(columns, axis=1)
+        table = np.empty((_NUMERIC, len(columns)))
+        np.multiply.reduce(1.0 - probabilities, axis=0, out=table[0])
+        table[1] = 1.0 - probabilities[-1]
+        table[:2] = np.log((1.0 - table[:2] + _EDGE) / (table[:2] + _EDGE))
+        table[2] = scored.popularity.take(columns)
+        ages = np.full(len(scored.numbers), _AGES)
+        marks = scored.marks[0]
+        is_age = marks < _AGES
+        ages[scored.mark_columns[0, is_age]] = marks[is_age]
+        return table, ages.take(columns)
+
+    def estimate(self, features: FloatArray, ages: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return P(used soon) and P(used if loaded), of which the second is at least the first."""
+        odds = self._weights[:, :_NUMERIC] @ features
+        odds += self._weights[:, _NUMERIC:].take(ages, axis=1)
+        soon, loaded = 1.0 / (1.0 + np.exp(-odds))
+        return soon, np.maximum(soon, loaded)
+
+    def is_open(self, slot: int) -> bool:
+        """Return whether a session's candidates are being watched."""
+        return bool(self._open[slot])
+
+    def watch(self, slot: int, numbers: IntArray, features: FloatArray, ages: IntArray) -> None:
+        """Note a session's candidates, at most `MAX_CANDIDATES`, before an item that comes now."""
+        count = min(len(numbers), MAX_CANDIDATES)
+        self._open[slot] = True
+        self._passed[slot] = 0
+        self._used_after[slot] = 0
+        self._numbers[slot] = 0
+        self._numbers[slot, :count] = numbers[:count]
+        self._features[slot, :, :count] = features[:, :count]
+        self._ages[slot, :count] = ages[:count]
+
+    def came(self, slot: int, number: int, time_s: float) -> None:
+        """Note that a key was used; learn once the window has closed."""
+        self._last_s[slot] = time_s
+        if not self._open[slot]:
+            return
+        self._passed[slot] += 1
+        used_after = self._used_after[slot]
+        used_after[(self._numbers[slot] == number) & (used_after == 0)] = self._passed[slot]
+        if self._passed[slot] >= self._window:
+            self.close(slot)
+
+    def close_silent(self, time_s: float) -> None:
+        """Learn from the sessions that are over."""
+        for slot in np.flatnonzero(self._open & (np.abs(time_s - self._last_s) > SILENCE_S)).tolist():
+            self.close(slot)
+
+    def close(self, slot: int) -> None:
+        """Learn from a session's candidates, of which those not used by now are taken to stay so."""
+        if not self._open[slot]:
+            return
+        self._open[slot] = False
+        held = np.flatnonzero(self._numbers[slot])
+        features, ages = self._features[slot][:, held].astype(np.float64), self._ages[slot, held].astype(np.int64)
+        used_after = self._used_after[slot, held]
+        used = np.stack([(used_after > 0) & (used_after <= self._horizon), used_after > 0])
+        odds = self._weights[:, :_NUMERIC] @ features + self._weights[:, _NUMERIC:].take(ages, axis=1)
+        errors = 1.0 / (1.0 + np.exp(-odds)) - used
+        slopes = np.zeros_like(self._weights)
+        slopes[:, :_NUMERIC] = errors @ features.T
+        for head in range(2):
+            slopes[head, _NUMERIC:] = np.bincount(ages, errors[head], _AGES + 1)
+        self._squares += slopes * slopes
+        self._weights -= _RATE * slopes / np.sqrt(self._squares)
+
+    def forget_keys(self, keys: IntArray) -> None:
+        """Stop watching keys whose numbers are given up."""
+        self._numbers[np.isin(self._numbers, keys)] = 0
+
+    def check(self, numbers: int) -> None:
+        """Check what was loaded; ``numbers`` is how many the vocabulary has given.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        within("numbers", self._numbers, 0, numbers - 1)
+        within("ages", self._ages, 0, _AGES)
+        within("squares", self._squares, 1e-9, np.inf)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the state itself, not copies."""
+        return {
+            "weights": self._weights,
+            "squares": self._squares,
+            "open": self._open,
+            "passed": self._passed,
+            "last_s": self._last_s,
+            "numbers": self._numbers,
+            "used_after": self._used_after,
+            "features": self._features,
+            "ages": self._ages,
+        }

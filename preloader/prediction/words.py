@@ -1,0 +1,146 @@
+"""Which words were heard lately, and how much each speaks for each key."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from preloader.events import Context
+from preloader.prediction.hashing import constant, text_hash
+from preloader.prediction.state import fitting, within
+
+MAX_WORDS = 96
+"""How many words and word pairs are looked at."""
+
+_TEXTS = 2
+_WORDS_A_TEXT = 32
+_LATE = 2  # texts that old, in items, are told apart no further
+_WORD = re.compile(r"\w+|[^\w\s]")
+_LOOKBACK = 12  # events
+_MULTIPLIER = np.uint32(constant("words") & 0xFFFF_FFFF)
+_RATES = (0.6, 0.25)  # of the first step, and of the others, whose words say less
+_SMALL = 1e-4
+
+WordArray = npt.NDArray[np.uint32]
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+def heard(context: Context, prefix: str) -> WordArray:
+    """Return hashes of the words of the latest two texts, and of the latest one's word pairs, at most `MAX_WORDS`.
+
+    The same word is another one in the earlier text, in somebody else's mouth, or once items have come since.
+
+    Args:
+        context: The session.
+        prefix: What the keys of the items begin with.
+    """
+    found: list[WordArray] = []
+    items_since = 0
+    for event in reversed(context.recent[-_LOOKBACK:]):
+        if event.text:
+            words, pairs = _hashes(event.text)
+            salt = np.uint32(text_hash(event.action, 4 * min(items_since, _LATE) + len(found)))
+            found.append((words if found else np.concatenate([words, pairs])) ^ salt)
+            if len(found) == _TEXTS:
+                break
+        for key in event.resources:
+            items_since += key.startswith(prefix)
+    return np.concatenate(found)[:MAX_WORDS] if found else np.zeros(0, np.uint32)
+
+
+def spoken(context: Context) -> list[str]:
+    """Return the words and word pairs of the latest text, as they are shown to a person."""
+    for event in reversed(context.recent[-_LOOKBACK:]):
+        if event.text:
+            words = _tokens(event.text)
+            return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
+    return []
+
+
+def _tokens(text: str) -> list[str]:
+    return list(dict.fromkeys(_WORD.findall(text[:1_000].lower())[:_WORDS_A_TEXT]))
+
+
+@lru_cache(maxsize=256)
+def _hashes(text: str) -> tuple[WordArray, WordArray]:
+    words = _tokens(text)
+    single = [text_hash(word) for word in words]
+    pairs = [text_hash(second, first) for first, second in zip(single, words[1:], strict=False)]
+    return np.array(single, np.uint32), np.array(pairs, np.uint32)
+
+
+class WordWeights:
+    """A sparse linear softmax over hashed (word, key) pairs (Weinberger et al. 2009), learned by Adagrad.
+
+    Takes ``8 · horizon · 2^bits`` bytes, of which nothing is touched before the first text.
+
+    Args:
+        horizon: How many steps ahead.
+        bits: The logarithm of how many pairs are told apart.
+    """
+
+    def __init__(self, horizon: int, bits: int) -> None:
+        self._weights = np.zeros((1 << bits, horizon), np.float32)
+        self._squares = np.zeros((1 << bits, horizon), np.float32)
+        self._shift = np.uint32(32 - bits)
+        self._rates = np.array([_RATES[min(step, 1)] for step in range(horizon)], np.float32)
+        self.is_used = False
+
+    def places(self, words: WordArray, keys: WordArray) -> IntArray:
+        """Return where the weights of (word, key) pairs stand, shape (words, keys).
+
+        Args:
+            words: What `heard` returned.
+            keys: The hashes of the keys.
+        """
+        return (((words[:, None] ^ keys[None, :]) * _MULTIPLIER) >> self._shift).astype(np.int64)
+
+    def evidence(self, places: IntArray) -> FloatArray:
+        """Return how much each pair speaks for its key at each step, shape (words, keys, horizon)."""
+        return self._weights[places] * _scale(places)
+
+    def score(self, places: IntArray, step: int | None = None) -> FloatArray:
+        """Return the sum of the evidence, shape (horizon, keys); or (keys,) of one step alone."""
+        weights = self._weights[places] if step is None else self._weights[places, step]
+        score: FloatArray = weights.sum(axis=0).T * _scale(places)
+        return score
+
+    def learn(self, places: IntArray, step: int, errors: npt.NDArray[np.float64]) -> None:
+        """Move the weights of one step against ``errors``, the keys' probabilities minus what came."""
+        self.is_used = True
+        gradient = (errors * _scale(places)).astype(np.float32)
+        squares = self._squares[places, step] + gradient * gradient
+        self._squares[places, step] = squares
+        self._weights[places, step] -= self._rates[step] * gradient / np.sqrt(squares + _SMALL)
+
+    def dump(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the state as copies of arrays: the pairs that were learned, and where they stand."""
+        at = np.flatnonzero(self._squares.any(axis=1)) if self.is_used else np.zeros(0, np.int64)
+        return {"at": at, "weights": self._weights.take(at, axis=0), "squares": self._squares.take(at, axis=0)}
+
+    def load(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Fill an empty table with what `dump` returned.
+
+        Raises:
+            KeyError, ValueError: It is damaged.
+        """
+        at = arrays["at"]
+        used = len(at)
+        fitting("at", at, np.zeros(used, np.int64))
+        within("at", at, 0, len(self._weights) - 1)
+        fitting("weights", arrays["weights"], self._weights, used)
+        fitting("squares", arrays["squares"], self._squares, used)
+        within("squares", arrays["squares"], 0.0, np.inf)
+        self.is_used = used > 0
+        self._weights[at] = arrays["weights"]
+        self._squares[at] = arrays["squares"]
+
+
+def _scale(places: IntArray) -> np.float32:
+    """Let long texts not speak louder than short ones."""
+    return np.float32(1.0 / np.sqrt(max(len(places), 1)))
