@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from preloader.events import Context, Prediction, kind_of
 from preloader.ports import Predictor
+from preloader.prediction.online import OnlinePredictor
+from preloader.prediction.vocabulary import FIRST
 
 
 class Distribution(msgspec.Struct, frozen=True, eq=False):
@@ -46,10 +48,24 @@ class Distributes(Protocol):
 
 
 def distribution_of(predictor: Predictor, context: Context, kind: str, steps: int) -> Distribution:
-    """Return what ``predictor`` says about the next ``steps`` items of ``kind``."""
+    """Return what ``predictor`` says about the next ``steps`` items of ``kind``, however many its list would hold."""
     if isinstance(predictor, Distributes):
         return predictor.distribution(context, kind, steps)
+    if isinstance(predictor, OnlinePredictor):
+        return _of_online(predictor, context, kind, steps)
     return from_predictions(predictor.predict(context, steps), kind, steps)
+
+
+def _of_online(predictor: OnlinePredictor, context: Context, kind: str, steps: int) -> Distribution:
+    """Return all candidates, of which `OnlinePredictor.predict` lists the likeliest."""
+    model = predictor.model(kind)
+    if model is None or len(model.vocabulary) == FIRST:
+        return Distribution({}, np.zeros((steps, 0)))
+    scored = model.score(model.evidence(context))
+    named = scored.numbers >= FIRST
+    keys = model.vocabulary.keys
+    index = {keys[number]: column for column, number in enumerate(scored.numbers[named].tolist())}
+    return Distribution(index, scored.probabilities[:steps, named])
 
 
 def from_predictions(predictions: Iterable[Prediction], kind: str, steps: int) -> Distribution:

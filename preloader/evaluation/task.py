@@ -83,8 +83,8 @@ def task_of_split(sessions: Sequence[Session], rule: SplitRule, kind: str, seed:
         raise HistoryError(f"no event of the history uses a resource of the kind {kind!r}; it has {_kinds(sessions)}")
     if not fit or not test:
         raise HistoryError(
-            f"{len(holding)} sessions with items of the kind {kind!r} are too few to split: a stream of at least "
-            f"{max(rule.min_sessions, 2)} is needed, or a history to learn from with --train"
+            f"the history has too few sessions with items of the kind {kind!r} to be split, {len(holding)}: a stream "
+            f"of at least {max(rule.min_sessions, 2)} is needed, or another history to learn from (--train)"
         )
     return Task(kind, fit, test)
 

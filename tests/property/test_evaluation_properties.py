@@ -8,6 +8,7 @@ from preloader.evaluation.baselines import BASELINES
 from preloader.evaluation.distribution import distribution_of, from_predictions
 from preloader.evaluation.metrics import Resamples, calibration_error, rank_against
 from preloader.events import ContextTracker, Event
+from preloader.prediction import OnlinePredictor
 
 probabilities = st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5]), min_size=1, max_size=8)
 
@@ -54,6 +55,8 @@ def _counted_out(ordered, bins):
     return error / len(ordered)
 
 
+PREDICTORS = {**BASELINES, "online": OnlinePredictor}
+
 events = st.lists(
     st.builds(
         lambda user, session, keys: (user, session, keys),
@@ -66,9 +69,9 @@ events = st.lists(
 
 
 @settings(max_examples=40)
-@given(events, st.sampled_from(sorted(BASELINES)))
-def test_a_baselines_distribution_is_one_and_says_what_its_predictions_say(history, name):
-    predictor, contexts = BASELINES[name](), ContextTracker()
+@given(events, st.sampled_from(sorted(PREDICTORS)))
+def test_a_distribution_is_one_and_says_what_the_predictions_say(history, name):
+    predictor, contexts = PREDICTORS[name](), ContextTracker()
     for number, (user, session, keys) in enumerate(history):
         event = Event(user=user, session=session, time_s=float(number), action="a", resources=tuple(keys))
         context = contexts.observe(event)

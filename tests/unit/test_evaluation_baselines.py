@@ -54,12 +54,25 @@ def test_order2_tells_apart_what_order1_cannot():
     assert steps(predictor, context)["Y"][0] < 0.6
 
 
-def test_order2_user_lets_a_user_differ():
-    history = [("ann", str(n), "xay") for n in range(9)] + [("bob", str(n), "xaz") for n in range(9)]
-    predictor, ann = learned("order2_user", [*history, ("ann", "last", "xa")])
-    assert steps(predictor, ann)["y"][0] > 0.8
-    predictor, bob = learned("order2_user", [*history, ("bob", "last", "xa")])
-    assert steps(predictor, bob)["z"][0] > 0.8
+def test_order2_user_lets_a_user_differ_in_what_follows_two_items():
+    habits = {"ann": ("xay", "waz"), "bob": ("xaz", "way")}
+    history = [(user, f"{n}{items}", items) for n in range(9) for user, two in habits.items() for items in two]
+    for user, first, expected in (("ann", "x", "y"), ("ann", "w", "z"), ("bob", "x", "z"), ("bob", "w", "y")):
+        predictor, context = learned("order2_user", [*history, (user, "last", first + "a")])
+        assert following(predictor, context)[expected] > 0.8
+
+
+def test_what_is_learned_after_a_prediction_changes_the_next():
+    predictor, context = learned("order1", [("ann", "1", "aab")])
+    before = following(predictor, context)
+    predictor.learn_one(Event(user="ann", session="2", time_s=0.0, action="a", resources=("k:b",)))
+    assert following(predictor, context)["b"] > before["b"]
+
+
+def test_of_a_long_session_only_the_end_is_kept():
+    predictor, _ = learned("order2", [("ann", "1", "abc" * 50)])
+    (tail,) = predictor.snapshot().meta["tails"]
+    assert len(tail[-1]) == 5  # three steps ahead of contexts of two items
 
 
 def test_steps_are_counted_ahead_rather_than_repeated():
@@ -144,9 +157,11 @@ def test_looking_further_than_the_horizon_is_refused(name):
 def test_counts_are_bounded_and_keep_what_is_frequent():
     counts = ContextCounts(horizon=1, max_counts=200)
     for number in range(5_000):
-        counts.add([EVERYTHING, (None, f"k:{number}")], 1, f"k:{number}")
+        counts.add([EVERYTHING, (None, f"k:{number // 3}")], 1, f"k:{number // 3}")
         counts.add([EVERYTHING, (None, "k:common")], 1, "k:common")
-        assert len(counts) <= 200
+        rows = counts.dump()[1]
+        assert len(rows) == len(counts) <= 200
+        assert rows[:, 3].min() >= 1
     assert len(counts.keys) <= 200
     row = counts.mix([EVERYTHING, (None, "k:common")], 1)[0]
     assert counts.keys[int(np.argmax(row))] == "k:common"

@@ -108,5 +108,5 @@ def test_a_kind_that_no_event_has_is_refused_with_those_there_are():
 
 
 def test_too_few_sessions_are_refused():
-    with pytest.raises(HistoryError, match=r"4 sessions .* at least 5"):
+    with pytest.raises(HistoryError, match=r"too few sessions .* 4: .* at least 5"):
         task_of_split(days("ann", 4), SplitRule(min_sessions=5), "k")

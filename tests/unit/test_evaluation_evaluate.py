@@ -75,6 +75,24 @@ def test_online_an_item_can_be_named_from_its_second_use_on():
     assert (frozen.top1, online.top1) == (0, pytest.approx(2 / 3))
 
 
+def test_a_met_item_that_is_left_out_ranks_behind_all_that_were_met():
+    task = Task("k", [], [session("1", ["new", "new"])], steps=1)
+    (frozen,) = score(Scripted(a=(0.5,)), task, "frozen", known={"k:a", "k:b"})
+    (online,) = score(Scripted(a=(0.5,)), task, "online", known={"k:a", "k:b"})
+    assert frozen.rank.tolist() == [math.inf, math.inf]
+    assert online.rank.tolist() == [math.inf, 3]
+
+
+def test_predictors_do_not_see_annotations_of_other_kinds():
+    shown = Event(user="ann", session="1", time_s=0.0, action="a", resources=("k:a",))
+    label = Event(user="ann", session="1", time_s=1.0, action="intent", resources=("intent:b",))
+    told = Event(user="ann", session="1", time_s=2.0, action="a", resources=("k:b",))
+    predictor = Scripted(a=(1.0,))
+    task = Task("k", [], [Session("ann", "1", (shown, label, told))], steps=1)
+    evaluate(task, [Candidate("scripted", lambda: predictor)], ["online"])
+    assert predictor.log == [("predict",), ("learn", "k:a"), ("predict", "k:a"), ("learn", "k:b")]
+
+
 def test_dropped_repeats_are_neither_asked_nor_candidates():
     fit, test = [session("0", "aaaaab")], [session("1", "aaab", start=10)]
     (kept,) = rows_of(fit, test, "popular", "frozen", steps=1)

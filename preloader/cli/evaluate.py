@@ -1,0 +1,173 @@
+"""``preloader evaluate``: how well are the next items of a history predicted?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from preloader.cli.evaluate_table import show
+from preloader.cli.histories import History, progress, read_history
+from preloader.errors import ConfigurationError
+from preloader.evaluation import BASELINES, Candidate, Learn, Task, evaluate, task_of_parts, task_of_split
+from preloader.evaluation.metrics import CONFIDENCE
+from preloader.events import Context
+from preloader.history import READERS
+from preloader.prediction import Bundle, OnlinePredictor, load_bundle
+from preloader.prediction.manifest import session_hash
+
+_MAX_STEPS = 10
+_ONLINE = "online"
+
+
+class RepeatsChoice(StrEnum):
+    """Whether an item that repeats the one before counts."""
+
+    KEPT = "kept"
+    DROPPED = "dropped"
+
+
+class LearnChoice(StrEnum):
+    """Whether predictors learn during the test."""
+
+    FROZEN = "frozen"
+    ONLINE = "online"
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``preloader evaluate`` to the application."""
+    app.command(name="evaluate", no_args_is_help=True)(run)
+
+
+def run(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, directories or repositories.")],
+    format_name: Annotated[
+        str | None, typer.Option("--format", help=f"Their format, if not to be detected: {', '.join(READERS)}.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The kind of item to predict, as in tool or skill; the format's first by default."),
+    ] = None,
+    repeats: Annotated[
+        RepeatsChoice, typer.Option(help="Whether an item that repeats the one before it counts.")
+    ] = RepeatsChoice.KEPT,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(help="Learn this history whole and test on all of PATH; otherwise each stream's end is the test."),
+    ] = None,
+    learn: Annotated[
+        LearnChoice | None,
+        typer.Option(help="Learn nothing during the test, or every item once scored; both by default."),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Score this saved predictor in place of a new one of its name.")
+    ] = None,
+    predictor: Annotated[
+        list[str] | None, typer.Option(help="Score this predictor only; repeat for several. All by default.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, max=_MAX_STEPS, help="How many items ahead to predict.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one, and of the intervals.")] = 0,
+    bootstraps: Annotated[int, typer.Option(min=1, help="How many resamples the intervals are made of.")] = 1_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+) -> None:
+    """Score predictors on what came next: the first 80 % of each stream is learned, the rest counts."""
+    saved = None if bundle is None else load_bundle(bundle)
+    chosen = _chosen(predictor, saved)
+    history = read_history(paths, format_name)
+    kind = history.target(target)
+    task = msgspec.structs.replace(
+        _task(history, train, format_name, kind, seed), drop_repeats=repeats is RepeatsChoice.DROPPED, steps=steps
+    )
+    if saved is not None:
+        _check_bundle(saved, task)
+    candidates = [_candidate(name, task, saved) for name in chosen]
+    ways: Sequence[Learn] = ("frozen", "online") if learn is None else (learn.value,)
+    with progress("evaluating", total=_work(task, candidates, ways)) as advance:
+        rows = evaluate(task, candidates, ways, seed=seed, bootstraps=bootstraps, on_session=advance)
+    document = {
+        "data": {"paths": history.paths, "format": history.format, "target": kind, **_plain(task.summary())},
+        "protocol": {
+            "split": "train" if train else _plain(history.rule),
+            "train": [str(path) for path in train or ()],
+            "bundle": None if bundle is None else str(bundle),
+            "repeats": repeats.value,
+            "learn": ways,
+            "steps": steps,
+            "seed": seed,
+            "bootstraps": bootstraps,
+            "confidence": CONFIDENCE,
+        },
+        "rows": rows,
+    }
+    if as_json:
+        print(msgspec.json.encode(document).decode())
+    else:
+        show(Console(), kind, task.summary(), rows)
+
+
+def _chosen(named: Sequence[str] | None, saved: Bundle | None) -> list[str]:
+    known = dict.fromkeys([*BASELINES, _ONLINE, *([saved.manifest.predictor] if saved else [])])
+    for name in named or ():
+        if name not in known:
+            raise ConfigurationError(f"--predictor {name!r} is not known; choose from: {', '.join(known)}")
+    return list(dict.fromkeys(named or known))
+
+
+def _candidate(name: str, task: Task, saved: Bundle | None) -> Candidate:
+    """Return the predictor of a name; a bundle's stands in for a new one of the same name."""
+    if saved is not None and name == saved.manifest.predictor:
+        return Candidate(name, saved.predictor, fitted=True)
+    if name == _ONLINE:
+        return Candidate(name, partial(OnlinePredictor, kinds=(task.kind,), horizon=task.steps))
+    return Candidate(name, partial(BASELINES[name], kinds=(task.kind,), horizon=task.steps))
+
+
+def _check_bundle(saved: Bundle, task: Task) -> None:
+    """Refuse a bundle that cannot be scored on a task, or that may have learned from its test."""
+    manifest = saved.manifest
+    if manifest.kinds is not None and task.kind not in manifest.kinds:
+        raise ConfigurationError(f"{saved.path} predicts {', '.join(manifest.kinds)}, and the target is {task.kind!r}")
+    if manifest.fitted_on is None:
+        raise ConfigurationError(
+            f"{saved.path} does not say what it learned from, so it cannot be kept apart from a test"
+        )
+    learned = set(manifest.fitted_on.sessions)
+    shared = sum(session_hash(session.user, session.session) in learned for session in task.test)
+    if shared:
+        raise ConfigurationError(
+            f"{saved.path} learned from {shared:,} of the {len(task.test):,} test sessions; test it on others"
+        )
+    try:
+        saved.predictor().predict(Context(), task.steps)
+    except ValueError as error:
+        raise ConfigurationError(f"--steps {task.steps} is too many for {saved.path}: {error}") from None
+
+
+def _task(history: History, train: Sequence[Path] | None, format_name: str | None, kind: str, seed: int) -> Task:
+    if not train:
+        return task_of_split(history.sessions, history.rule, kind, seed)
+    learned = read_history(train, format_name)
+    shared = {(one.user, one.session) for one in learned.sessions} & {
+        (one.user, one.session) for one in history.sessions
+    }
+    if shared:
+        user, session = min(shared)
+        raise ConfigurationError(
+            f"{len(shared)} sessions, such as {session!r} of {user!r}, are in --train and in the test; keep them apart"
+        )
+    return task_of_parts(learned.sessions, history.sessions, history.rule, kind, seed)
+
+
+def _work(task: Task, candidates: Sequence[Candidate], ways: Sequence[Learn]) -> int:
+    """Return how many sessions will be learned or scored."""
+    return sum((0 if candidate.fitted else len(task.fit)) + len(ways) * len(task.test) for candidate in candidates)
+
+
+def _plain(struct: msgspec.Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(struct)

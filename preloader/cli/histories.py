@@ -1,0 +1,114 @@
+"""What the commands that learn from histories share: reading them, and showing how far the work is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from preloader.errors import ConfigurationError, HistoryError
+from preloader.events import kind_of
+from preloader.history import Reader, ReadReport, Session, SplitRule, group_sessions, sources
+
+
+class History:
+    """Sessions that were read, and what their format says about them.
+
+    Attributes:
+        paths: Where they were read from.
+        format: The format's name, or several with commas.
+        rule: How they are split.
+        sessions: In order of first appearance.
+        report: What could not be read.
+    """
+
+    def __init__(self, paths: Sequence[Path], format_name: str | None) -> None:
+        found = sources(paths, format_name)
+        readers = {reader.name: reader for reader, _ in found}
+        self.paths = [str(path) for path in paths]
+        self.format = ", ".join(readers)
+        self.rule = _common_rule(readers)
+        self.report = ReadReport()
+        self.sessions: list[Session] = group_sessions(
+            event for reader, path in found for event in reader.read(path, self.report)
+        )
+        if not self.sessions:
+            raise HistoryError(f"{', '.join(self.paths)}: the history holds no events")
+        self._stated = [kind for reader in readers.values() for kind in reader.kinds]
+
+    def target(self, named: str | None) -> str:
+        """Return the kind to predict: the one named, or the format's first.
+
+        Raises:
+            ConfigurationError: The history has no such kind.
+        """
+        kinds = self._kinds()
+        if named is None and kinds:
+            return kinds[0]
+        if named not in kinds:
+            have = ", ".join(kinds) or "none at all"
+            raise ConfigurationError(
+                f"--target {named!r} is not a kind that {self.format} histories have; choose from: {have}"
+            )
+        return named
+
+    def _kinds(self) -> list[str]:
+        """Return the kinds that the format states, or, where it states none, those that its events use."""
+        used = (kind_of(key) for session in self.sessions for event in session.events for key in event.resources)
+        return list(dict.fromkeys(self._stated or used))
+
+
+def _common_rule(readers: dict[str, Reader]) -> SplitRule:
+    rules = {reader.rule for reader in readers.values()}
+    if len(rules) > 1:
+        raise ConfigurationError(
+            f"{', '.join(readers)} are split in different ways; give histories of one of them at a time"
+        )
+    return rules.pop()
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Show a bar on stderr where that is a terminal; it is gone when the work is done.
+
+    Args:
+        description: What is being done.
+        total: How many steps it takes, if that is known.
+
+    Yields:
+        A function that takes one step, and says what is being done now.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(description, total=total)
+        yield lambda label: bar.update(task, advance=1, description=label)
+
+
+def read_history(paths: Sequence[Path], format_name: str | None) -> History:
+    """Read histories, with a bar.
+
+    Raises:
+        HistoryError: A path cannot be read, its format is not known, or there is nothing in it.
+        ConfigurationError: The formats are split in different ways.
+    """
+    with progress("reading"):
+        history = History(paths, format_name)
+    if history.report.bad:
+        first = history.report.examples[0]
+        Console(stderr=True).print(
+            f"Skipped {history.report.bad:,} malformed records; the first is {first}", markup=False, soft_wrap=True
+        )
+    return history
