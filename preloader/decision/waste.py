@@ -55,8 +55,8 @@ class WasteBudget:
     larger than its provider said can exceed the bound by the difference.
 
     So that the budget goes to the best candidates and not to the first, there is a price: a candidate must be likelier
-    than (1 − α) · (1 − (balance − b) ÷ `depth`). At 1 − α a preload pays for itself; the price falls as a surplus
-    builds up and rises as the burst is eaten into. The balance reckons outstanding preloads at their probabilities, and
+    than (1 − α) · (1 − (balance − b/2) ÷ `depth`). At 1 − α a preload pays for itself; the price falls as a surplus
+    builds up, and rises when more than half of the burst has been eaten into. The balance reckons outstanding preloads at their probabilities, and
     probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so that it settles where waste
     meets α even if the predictor overstates.
 
@@ -72,7 +72,7 @@ class WasteBudget:
     """
 
     def __init__(
-        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.0005, depth: float = 40.0
+        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.0005, depth: float = 20.0
     ) -> None:
         if not 0.0 <= share < 1.0:
             raise ConfigurationError(f"the waste budget is a share from 0 up to but below 1, not {share!r}")
@@ -101,7 +101,7 @@ class WasteBudget:
         used = self.count.used + self.count.outstanding - self._expected_waste
         earned = self.share / (1.0 - self.share) * used
         balance = self.allowance + earned - self.count.wasted - self._expected_waste
-        return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - (balance - self._burst) / self._depth)))
+        return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - (balance - self._burst / 2.0) / self._depth)))
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""

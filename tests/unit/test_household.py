@@ -78,7 +78,7 @@ def test_a_command_is_its_words_and_then_what_they_were_understood_as(events: li
             component = intent.resources[0].removeprefix("component:")
             assert intent.action == INTENTS[component][0]
             assert likelihoods(words.text or "")[component] > 0
-            assert 0.6 < intent.time_s - words.time_s < 1.4
+            assert 1.9 < intent.time_s - words.time_s < 6.1
             assert entering.context == words.context == intent.context
         gaps = [after.time_s - before.time_s for before, after in zip(rest[1::2], rest[2::2], strict=False)]
         assert all(4.9 < gap < 60.1 for gap in gaps), "time enough to preload, and still one burst"

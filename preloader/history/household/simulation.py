@@ -40,7 +40,7 @@ _JITTER_S = 900.0  # and one day's from the person's
 _FEWEST, _MOST = 3, 7  # commands in a session
 _GAP_S = (5.0, 60.0)
 _TYPICAL_GAP_S, _GAP_SPREAD = 15.0, 0.6
-_HEARING_S = (0.7, 1.3)
+_STREAMING_S = (2.0, 6.0)  # the assistant understands, plans and streams its answer before a component is used
 
 
 class HouseholdSession(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class Household:
     """A seeded simulation: the same arguments give the same events, on any machine.
 
     A session is a person who enters a room (an event ``enters``) and speaks a few commands. A command is two events:
-    the words (``user``), and about a second later the intent that was understood, which uses ``component:<name>``.
+    the words (``user``), and some seconds later, while the answer streams, the intent, which uses ``component:<name>``.
 
     Args:
         seed: What everything is drawn with.
@@ -187,7 +187,7 @@ class Household:
             (state,) = draw.choices(range(START), weights=chain[state].tolist())
             name = COMPONENTS[state]
             yield event(time_s=round(time_s, 3), action=SPEAKS, text=say(name, draw))
-            time_s += draw.uniform(*_HEARING_S)
+            time_s += draw.uniform(*_STREAMING_S)
             yield event(time_s=round(time_s, 3), action=INTENTS[name][0], resources=(_KEYS[state],))
             time_s += _gap_s(draw)
 
