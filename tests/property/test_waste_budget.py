@@ -1,0 +1,211 @@
+"""The waste budget's bounds hold by construction: under any policy underneath, and whatever the outcomes are."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from preloader.decision import ThresholdPolicy, WasteBudget
+from preloader.errors import ConfigurationError, UnknownResourceError
+from preloader.events import Decision, Preload, PreloadOutcome, Tier
+from preloader.ports import Budget, Cost
+from preloader.testing import fake_prediction
+
+KEYS = [f"component:{name}" for name in "abcdefgh"]
+OUTCOMES = list(PreloadOutcome)
+
+
+class Reckless:
+    """Accepts everything, the same key twice if asked to, and audits what it is told."""
+
+    name = "reckless"
+
+    def __init__(self):
+        self.outstanding = set()
+
+    def decide(self, predictions, residents, budget):
+        self.outstanding |= {prediction.key for prediction in predictions}
+        return [
+            Decision(prediction.key, Tier.IMMEDIATE, prediction.per_step[0], 1, "why not") for prediction in predictions
+        ]
+
+    def outcome(self, preload):
+        self.outstanding.remove(preload.key)
+
+
+def ended(key, outcome, bytes_=0, tier=Tier.IMMEDIATE, p=0.9):
+    return Preload(
+        key=key,
+        user="u",
+        session="s",
+        tier=tier,
+        probability=p,
+        steps=1,
+        bytes=bytes_,
+        queued_s=0.0,
+        started_s=0.0,
+        ready_s=1.0,
+        ended_s=2.0,
+        outcome=outcome,
+        reason="test",
+    )
+
+
+def budget_of(sizes):
+    def cost(key):
+        size = sizes[key]
+        if size is None:
+            raise UnknownResourceError(key)
+        if size < 0:
+            raise ZeroDivisionError(key)
+        return Cost(1.0, size)
+
+    return Budget(1_000, 1_000, cost)
+
+
+class AdversarialOutcomes(RuleBasedStateMachine):
+    """An adversary picks predictions, sizes and outcomes; the wrapper's books are kept a second time here."""
+
+    @initialize(
+        share=st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.9]),
+        burst=st.sampled_from([0.0, 1.0, 4.0]),
+        trickle=st.sampled_from([0.0, 0.001, 0.1]),
+    )
+    def start(self, share, burst, trickle):
+        self.inner = Reckless()
+        self.policy = WasteBudget(self.inner, share, burst=burst, trickle=trickle)
+        self.share, self.burst, self.trickle = share, burst, trickle
+        self.open = {}
+        self.decided = 0
+        self.ends = dict.fromkeys(OUTCOMES, 0)
+        self.end_bytes = dict.fromkeys(OUTCOMES, 0)
+        self.largest = 0
+
+    @rule(
+        expected=st.dictionaries(st.sampled_from(KEYS), st.sampled_from([0.1, 0.6, 0.95, 0.999, 1.0]), max_size=6),
+        sizes=st.fixed_dictionaries({key: st.sampled_from([0, 1, 10, 100, None, -1]) for key in KEYS}),
+    )
+    def decide(self, expected, sizes):
+        predictions = [fake_prediction(key, p) for key, p in expected.items()]
+        decisions = self.policy.decide(predictions, set(), budget_of(sizes))
+        self.decided += 1
+        assert [decision.key for decision in decisions] == list(expected)
+        for decision in decisions:
+            if decision.tier is None:
+                assert decision.key not in self.open  # accepting it again costs nothing
+                assert decision.reason
+            elif decision.key not in self.open:
+                self.open[decision.key] = sizes[decision.key]
+                self.largest = max(self.largest, sizes[decision.key])
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES), share=st.floats(0.0, 1.0))
+    def end(self, data, outcome, share):
+        key = data.draw(st.sampled_from(sorted(self.open)))
+        actual = math.floor(share * self.open.pop(key))  # never more than it was said to occupy
+        self.policy.outcome(ended(key, outcome, actual))
+        self.ends[outcome] += 1
+        self.end_bytes[outcome] += actual
+
+    @precondition(lambda self: self.open)
+    @rule(outcome=st.sampled_from(OUTCOMES))
+    def end_all(self, outcome):
+        for key, size in self.open.items():
+            self.policy.outcome(ended(key, outcome, size))
+            self.ends[outcome] += 1
+            self.end_bytes[outcome] += size
+        self.open.clear()
+
+    @invariant()
+    def bounds_hold(self):
+        allowance = self.burst + self.trickle * self.decided
+        earn = self.share / (1.0 - self.share)
+        wasted, used = self.ends[PreloadOutcome.WASTED], self.ends[PreloadOutcome.USED]
+        assert wasted + len(self.open) <= allowance + earn * used + 1e-9
+        wasted, used = self.end_bytes[PreloadOutcome.WASTED], self.end_bytes[PreloadOutcome.USED]
+        assert wasted + sum(self.open.values()) <= allowance * self.largest + earn * used + 1e-6
+
+    @invariant()
+    def books_agree(self):
+        assert self.inner.outstanding == set(self.open) == set(self.policy._charges)
+        assert self.policy.count.outstanding == len(self.open)
+        assert self.policy.bytes.outstanding == sum(self.open.values())
+        assert self.policy.count.wasted == self.ends[PreloadOutcome.WASTED]
+        assert self.policy.count.used == self.ends[PreloadOutcome.USED]
+        assert 0.0 <= self.policy.price <= 1.0
+        if not self.open:
+            assert self.policy._expected_waste == pytest.approx(0.0, abs=1e-9)
+
+
+TestAdversarialOutcomes = AdversarialOutcomes.TestCase
+TestAdversarialOutcomes.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+def one_size(key):
+    return Cost(1.0, 10)
+
+
+ROOM = Budget(1_000, 1_000, one_size)
+
+
+@given(st.lists(st.sampled_from(OUTCOMES), max_size=60), st.sampled_from([0.05, 0.1, 0.5]))
+@settings(deadline=None, derandomize=True)
+def test_waste_raises_the_price_and_use_lowers_it(outcomes, share):
+    policy = WasteBudget(Reckless(), share, trickle=0.0)
+    for outcome in outcomes:
+        (decision,) = policy.decide([fake_prediction("component:a", 1.0)], set(), ROOM)
+        if decision.tier is None:
+            return
+        before = policy.price
+        policy.outcome(ended("component:a", outcome, 10))
+        if outcome is PreloadOutcome.WASTED:
+            assert policy.price >= before
+        elif outcome is PreloadOutcome.USED:
+            assert policy.price <= before + 1e-12
+
+
+def test_a_drift_that_turns_everything_to_waste_costs_the_burst_and_no_more():
+    policy = WasteBudget(ThresholdPolicy(), 0.1, burst=4.0, trickle=0.0)
+    wasted = 0
+    for at in range(1_000):
+        key = f"component:{at}"
+        for decision in policy.decide([fake_prediction(key, 0.99)], set(), ROOM):
+            if decision.tier is not None:
+                policy.outcome(ended(key, PreloadOutcome.WASTED, 10))
+                wasted += 1
+    assert 1 <= wasted <= 4
+
+
+def test_what_was_dropped_or_failed_is_refunded():
+    policy = WasteBudget(Reckless(), 0.1, burst=1.0, trickle=0.0)
+    for outcome in [PreloadOutcome.DROPPED, PreloadOutcome.FAILED] * 20:
+        (decision,) = policy.decide([fake_prediction("component:a", 1.0)], set(), ROOM)
+        assert decision.tier is not None
+        (refused,) = policy.decide([fake_prediction("component:b", 1.0)], set(), ROOM)
+        assert refused.tier is None
+        policy.outcome(ended("component:a", outcome))
+
+
+def test_of_several_the_likeliest_is_charged_first_and_the_order_stays():
+    policy = WasteBudget(Reckless(), 0.1, burst=1.0, trickle=0.0, depth=1.0)
+    expected = [fake_prediction("component:a", 0.96), fake_prediction("component:b", 0.99)]
+    decisions = policy.decide(expected, set(), ROOM)
+    assert [(decision.key, decision.tier is not None) for decision in decisions] == [
+        ("component:a", False),
+        ("component:b", True),
+    ]
+
+
+def test_one_within_another_keeps_its_books():
+    inner = WasteBudget(Reckless(), 0.5, trickle=0.0)
+    outer = WasteBudget(inner, 0.1, burst=1.0, trickle=0.0)
+    outer.decide([fake_prediction(key, 0.99) for key in KEYS[:3]], set(), ROOM)
+    assert inner.count.outstanding == outer.count.outstanding == 1
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, math.nan])
+def test_a_share_out_of_its_range_is_refused(share):
+    with pytest.raises(ConfigurationError, match="share from 0 up to but below 1"):
+        WasteBudget(Reckless(), share)
