@@ -77,7 +77,7 @@ def _hashes(text: str) -> tuple[WordArray, WordArray]:
 class WordWeights:
     """A sparse linear softmax over hashed (word, key) pairs (Weinberger et al. 2009), learned by Adagrad.
 
-    Takes ``8 · horizon · 2^bits`` bytes, of which nothing is touched before the first text.
+    Takes ``(8 · horizon + 1) · 2^bits`` bytes, of which nothing is touched before the first text.
 
     Args:
         horizon: How many steps ahead.
@@ -89,7 +89,7 @@ class WordWeights:
         self._squares = np.zeros((1 << bits, horizon), np.float32)
         self._shift = np.uint32(32 - bits)
         self._rates = np.array([_RATES[min(step, 1)] for step in range(horizon)], np.float32)
-        self.is_used = False
+        self._is_learned = np.zeros(1 << bits, np.bool_)
 
     def places(self, words: WordArray, keys: WordArray) -> IntArray:
         """Return where the weights of (word, key) pairs stand, shape (words, keys).
@@ -112,7 +112,7 @@ class WordWeights:
 
     def learn(self, places: IntArray, step: int, errors: npt.NDArray[np.float64]) -> None:
         """Move the weights of one step against ``errors``, the keys' probabilities minus what came."""
-        self.is_used = True
+        self._is_learned[places] = True
         gradient = (errors * _scale(places)).astype(np.float32)
         squares = self._squares[places, step] + gradient * gradient
         self._squares[places, step] = squares
@@ -120,7 +120,7 @@ class WordWeights:
 
     def dump(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the state as copies of arrays: the pairs that were learned, and where they stand."""
-        at = np.flatnonzero(self._squares.any(axis=1)) if self.is_used else np.zeros(0, np.int64)
+        at = np.flatnonzero(self._is_learned)
         return {"at": at, "weights": self._weights.take(at, axis=0), "squares": self._squares.take(at, axis=0)}
 
     def load(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -136,7 +136,7 @@ class WordWeights:
         fitting("weights", arrays["weights"], self._weights, used)
         fitting("squares", arrays["squares"], self._squares, used)
         within("squares", arrays["squares"], 0.0, np.inf)
-        self.is_used = used > 0
+        self._is_learned[at] = True
         self._weights[at] = arrays["weights"]
         self._squares[at] = arrays["squares"]
 
