@@ -49,22 +49,22 @@ class WasteBudget:
     """Holds the waste of another policy to a share α, by count and by bytes.
 
     Each used preload earns α / (1 − α), each wasted one costs 1, and outstanding ones count as wasted until they end,
-    so that wasted ≤ b + ε·N + α / (1 − α) · used holds by construction, with N the number of decisions taken. The
-    trickle ε keeps exploration alive when everything has been spent. By bytes the same holds with b + ε·N scaled by
-    the largest preload so far; there a preload is charged what it is expected to occupy, so a resource that turns out
-    larger than its provider said can exceed the bound by the difference.
+    so that wasted ≤ b + ε·N + α / (1 − α) · used holds by construction, with N the number of times that something could
+    have been preloaded. The trickle ε keeps exploration alive when everything has been spent. By bytes the same holds
+    with b + ε·N scaled by the largest preload so far; there a preload is charged what it is expected to occupy, so a
+    resource that turns out larger than its provider said can exceed the bound by the difference.
 
     So that the budget goes to the best candidates and not to the first, there is a price: a candidate must be likelier
     than (1 − α) · (1 − (balance − b/2) ÷ `depth`). At 1 − α a preload pays for itself; the price falls as a surplus
-    builds up, and rises when more than half of the burst has been eaten into. The balance reckons outstanding preloads at their probabilities, and
-    probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so that it settles where waste
-    meets α even if the predictor overstates.
+    builds up, and rises when more than half of the burst has been eaten into. The balance reckons outstanding preloads
+    at their probabilities, and probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so
+    that it settles where waste meets α even if the predictor overstates.
 
     Args:
         policy: The policy underneath.
         share: α, from 0 up to but below 1.
         burst: b, how many preloads may be wasted before any was useful.
-        trickle: ε, what each decision adds.
+        trickle: ε, what each opportunity adds.
         depth: Over how many preloads of surplus the price falls to nothing.
 
     Raises:
@@ -72,7 +72,7 @@ class WasteBudget:
     """
 
     def __init__(
-        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.0005, depth: float = 20.0
+        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.0003, depth: float = 20.0
     ) -> None:
         if not 0.0 <= share < 1.0:
             raise ConfigurationError(f"the waste budget is a share from 0 up to but below 1, not {share!r}")
@@ -80,7 +80,7 @@ class WasteBudget:
         self.share = share
         self.count = Account(share)
         self.bytes = Account(share)
-        self.decisions = 0
+        self.opportunities = 0
         self.largest_bytes = 0
         self._policy = policy
         self._burst = burst
@@ -93,7 +93,7 @@ class WasteBudget:
     @property
     def allowance(self) -> float:
         """The allowance b + ε·N: what may be wasted beyond the share."""
-        return self._burst + self._trickle * self.decisions
+        return self._burst + self._trickle * self.opportunities
 
     @property
     def price(self) -> float:
@@ -105,9 +105,9 @@ class WasteBudget:
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
-        self.decisions += 1
         decisions = self._policy.decide(predictions, residents, budget)
         accepted = [at for at, decision in enumerate(decisions) if decision.tier is not None]
+        self.opportunities += bool(accepted)
         for at in sorted(accepted, key=lambda at: -decisions[at].probability):
             if (refusal := self._charge(decisions[at], budget)) is not None:
                 self._policy.outcome(_never_queued(decisions[at]))
