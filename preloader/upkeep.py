@@ -58,14 +58,16 @@ class Upkeep:
 
     async def restore(self) -> None:
         """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside."""
-        if self._bundle is None or not self._bundle.exists():
+        if self._bundle is None:
             return
         try:
             bundle = await self._executor.run(load_bundle, self._bundle)
             self._predictor.restore(bundle.snapshot)
         except BundleError as error:
+            if isinstance(error.__cause__, FileNotFoundError):  # the first start
+                return
             kept = await self._executor.run(_put_aside, self._bundle)
-            logger.warning("the predictor starts afresh, its state is kept as %s: %s", kept, error)
+            logger.warning("the predictor starts afresh: %s; %s", error, kept)
 
     async def save(self) -> None:
         """Save the predictor's state, atomically."""
@@ -105,7 +107,10 @@ async def _every(seconds: float, chore: Callable[[], Coroutine[Any, Any, None]])
             logger.warning("%s failed and is tried again in %g s: %s", chore.__qualname__, seconds, error)
 
 
-def _put_aside(bundle: Path) -> Path:
-    """Rename a bundle to the first free ``NAME.refused-1``, ``-2``, … and return its new place."""
+def _put_aside(bundle: Path) -> str:
+    """Rename a bundle to the first free ``NAME.refused-1``, ``-2``, … and say what became of it."""
     numbered = (bundle.with_name(f"{bundle.name}.refused-{number}") for number in itertools.count(1))
-    return bundle.rename(next(place for place in numbered if not place.exists()))
+    try:
+        return f"it is kept as {bundle.rename(next(place for place in numbered if not place.exists()))}"
+    except OSError as error:
+        return f"it cannot be put aside: {error}"
