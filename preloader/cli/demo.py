@@ -21,6 +21,11 @@ from preloader.replay.report import verdict
 from preloader.replay.study import Plan
 
 _DATASETS = "PRELOADER_DATASETS"
+_DATA_SETS = (
+    # The words that come before a call are what preloading gains most from, so the set that has them comes first.
+    ("sgd/dev.jsonl.gz", "skill", "dialogues with an assistant: which skill is called next"),
+    ("agent-sessions", "tool_command", "coding agents at work: which tool or command is called next"),
+)
 _HOUSEHOLD = Path("household:seed=7")
 _FEWEST_ITEMS = 300  # in the replayed part; with fewer a table says more about chance than about preloading
 _MOST_SESSIONS = 400  # replayed, so that it stays a matter of a minute or two
@@ -88,8 +93,8 @@ def _choices(mine: bool) -> Iterator[Choice]:
     if mine:
         yield from _own()
     if folder := os.environ.get(_DATASETS):
-        path = Path(folder) / "agent-sessions"
-        yield Choice([path], "agent-sessions", "tool_command", f"the coding agents' sessions in {_DATASETS}")
+        for name, kind, why in _DATA_SETS:
+            yield Choice([Path(folder) / name], name.partition("/")[0], kind, f"{why} ({name} in {_DATASETS})")
     checkout = next((parent for parent in (Path.cwd(), *Path.cwd().parents) if (parent / ".git").exists()), None)
     if checkout is not None:
         yield Choice([checkout], "git", "file", f"the git history of {checkout.name}: which files are changed next")

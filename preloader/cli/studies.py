@@ -15,10 +15,11 @@ from rich.table import Table
 
 from preloader.cli.histories import History
 from preloader.components.registry import ComponentRegistry
-from preloader.errors import require
+from preloader.errors import ConfigurationError, require
 from preloader.history.household import HouseholdReader, read_household
 from preloader.ports import Predictor, Provider
-from preloader.prediction import OnlinePredictor, load_bundle
+from preloader.prediction import Bundle, OnlinePredictor, load_bundle
+from preloader.prediction.manifest import session_hash
 from preloader.replay.comparators import PRELOADER
 from preloader.replay.files import replacing
 from preloader.replay.metrics import Metrics
@@ -111,7 +112,7 @@ def perform(
                 progress=lambda events: bar.advance(task, events),
             )
         if page is not None:
-            title = f"Preloading {plan.kind} of {source.names}"
+            title = f"Preloading {plan.kind}: {source.names}"
             page.write_text(render(report_data(title, _facts(source, plan, study), study)), encoding="utf-8")
     return study
 
@@ -160,26 +161,17 @@ def show(study: Study, plan: Plan) -> None:
         console = Console(width=_PIPED_WIDTH)
     table = Table(title=_title(study, plan), title_justify="left", caption=_CAPTION, caption_justify="left", box=SIMPLE)
     table.add_column("run", no_wrap=True)
-    for header in (
-        "ready\n%",
-        "missed\n",
-        "coverage\n%",
-        "saved\n%",
-        "p95\ns",
-        "preloads\n",
-        "waste\n%",
-        "pollution\n%",
-    ):
+    for header in _HEADERS:
         table.add_column(header, justify="right", no_wrap=True)
     for run, row in study.rows.items():
         spread = study.spreads.get(run)
         table.add_row(
             run.replace("_", " "),
             _rate(row, spread, "timely_hit_rate"),
+            f"{row.late_hits:,.0f}",
             f"{row.misses:,.0f}",
             _rate(row, spread, "coverage"),
             _rate(row, spread, "time_saved"),
-            "" if row.wait_p95_s is None else f"{row.wait_p95_s:.1f}",
             f"{row.preloads:,.0f}",
             _rate(row, spread, "waste"),
             _rate(row, spread, "pollution"),
@@ -189,9 +181,10 @@ def show(study: Study, plan: Plan) -> None:
 
 
 _PIPED_WIDTH = 120
+_HEADERS = ("ready\n%", "late\n", "missed\n", "coverage\n%", "saved\n%", "preloads\n", "waste\n%", "pollution\n%")
 _CAPTION = (
-    "ready: loaded when asked for; coverage: of what lru missed; saved: of lru's waiting time; "
-    "p95: wait; waste: of preloads; pollution: had by lru, missed here"
+    "ready: loaded when asked for; late: joined a load; coverage: of what lru missed; saved: of lru's waiting; "
+    "waste: of preloads; pollution: had by lru, missed here"
 )
 
 
@@ -222,7 +215,7 @@ def _learned(plan: Plan, bundle: Path | None, bar: Progress) -> Callable[[], Pre
     """Return what makes predictors that have learned the plan's fit sessions, or what the bundle holds."""
     steps = Settings().steps
     if bundle is not None:
-        snapshot = load_bundle(bundle).snapshot
+        snapshot = _unseen(load_bundle(bundle), plan).snapshot
     else:
         teacher = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
         task = bar.add_task("learning", total=len(plan.fit))
@@ -238,6 +231,22 @@ def _learned(plan: Plan, bundle: Path | None, bar: Progress) -> Callable[[], Pre
         return predictor
 
     return make
+
+
+def _unseen(bundle: Bundle, plan: Plan) -> Bundle:
+    """Return the bundle, unless it learned from what is to be replayed.
+
+    Raises:
+        ConfigurationError: It did.
+    """
+    fitted = set(bundle.manifest.fitted_on.sessions) if bundle.manifest.fitted_on else set()
+    known = sum(session_hash(session.user, session.session) in fitted for session in plan.test)
+    if known:
+        raise ConfigurationError(
+            f"{bundle.path} was fitted on {known} of the {len(plan.test)} sessions to be replayed; "
+            "replay sessions that it has not seen"
+        )
+    return bundle
 
 
 def _facts(source: Source, plan: Plan, study: Study) -> dict[str, str]:

@@ -52,12 +52,14 @@ def _frontier_lines(axes: Any, points: Sequence[FrontierPoint]) -> None:
     coverage = [100 * (point.metrics.coverage or 0.0) for point in points]
     axes.plot(waste, hits, "o-", color=colour("preloader"), linewidth=2, label="timely hit rate: ready when needed")
     axes.plot(waste, coverage, "s-", color=colour("coverage"), linewidth=2, label="coverage: ready, of what lru missed")
-    for budgets, x, y in _labels(points):
-        axes.annotate(budgets, (x, y), (0, 8), textcoords="offset points", ha="center", size=8, color=colour("muted"))
+    for budgets, x, y, away in _labels(points):
+        axes.annotate(
+            budgets, (x, y), (0, away), textcoords="offset points", ha="center", size=8, color=colour("muted")
+        )
 
 
-def _labels(points: Sequence[FrontierPoint]) -> list[tuple[str, float, float]]:
-    """Return each point's waste budget and place; points too close together to be told apart share one label."""
+def _labels(points: Sequence[FrontierPoint]) -> list[tuple[str, float, float, int]]:
+    """Return each point's waste budget, place, and how far from it to write; points close together share one label."""
     widest = max((point.metrics.waste or 0.0 for point in points), default=0.0)
     groups: list[list[FrontierPoint]] = []
     for point in points:
@@ -70,7 +72,8 @@ def _labels(points: Sequence[FrontierPoint]) -> list[tuple[str, float, float]]:
         budgets = sorted({100 * point.waste_budget for point in group})
         text = "≤ " + ", ".join(f"{budget:.0f}" for budget in budgets) + " %"
         x = sum(100 * (point.metrics.waste or 0.0) for point in group) / len(group)
-        labels.append((text, x, max(100 * (point.metrics.timely_hit_rate or 0.0) for point in group)))
+        rates = [100 * (rate or 0.0) for p in group for rate in (p.metrics.timely_hit_rate, p.metrics.coverage)]
+        labels.append((text, x, min(rates), -15) if min(rates) > 50 else (text, x, max(rates), 8))
     return labels
 
 

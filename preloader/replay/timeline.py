@@ -15,6 +15,7 @@ from preloader.replay.theme import colour, figure, plain
 _MOST_NEEDS = 36
 _MOST_LANES = 14
 _SHORTEST_CUT_S = 12.0
+_LEAST_BAR = 0.006  # of the drawing's length
 _MARKS = {
     NeedOutcome.HIT: ("o", "good", "hit: was ready"),
     NeedOutcome.LATE_HIT: ("D", "late", "late hit: joined a load"),
@@ -42,19 +43,19 @@ def choose(recording: Recording) -> Excerpt | None:
 
     ``None`` where no session needed anything.
     """
-    best, best_score = None, -1.0
-    needs = list(zip(recording.asked_s, recording.needs, strict=True))
-    times = np.array(recording.asked_s)
-    preloads = sorted((p for p in recording.preloads if p.started_s is not None), key=lambda p: p.started_s or 0.0)
-    starts = np.array([preload.started_s for preload in preloads])
-    for span in recording.spans:
-        first, last = np.searchsorted(times, [span.start_s, span.end_s], side="left")
-        own = preloads[slice(*np.searchsorted(starts, [span.start_s, span.end_s]))]
-        if last > first:
-            excerpt = _cut(span, needs[first:last], own)
-            if (score := _interest(excerpt)) > best_score:
-                best, best_score = excerpt, score
-    return best
+    needs: dict[tuple[str, str], list[tuple[float, Need]]] = {}
+    for asked_s, need in zip(recording.asked_s, recording.needs, strict=True):
+        needs.setdefault((need.user, need.session), []).append((asked_s, need))
+    preloads: dict[tuple[str, str], list[Preload]] = {}
+    for preload in recording.preloads:
+        if preload.started_s is not None:
+            preloads.setdefault((preload.user, preload.session), []).append(preload)
+    excerpts = [
+        _cut(span, needs[key], preloads.get(key, []))
+        for span in recording.spans
+        if (key := (span.user, span.session)) in needs
+    ]
+    return max(excerpts, key=_interest, default=None)
 
 
 def _cut(span: Span, needs: Sequence[tuple[float, Need]], preloads: Sequence[Preload]) -> Excerpt:
@@ -121,22 +122,14 @@ def _draw_preloads(
 ) -> None:
     """Draw each preload as a bar: pale while it loads, solid while it is ready and waits for its use."""
     labels = {PreloadOutcome.USED: "preload, used (pale: loading)", PreloadOutcome.WASTED: "preload, wasted"}
+    least = _LEAST_BAR * max((shorten(preload.ended_s) for preload in preloads), default=0.0)
     for preload in preloads:
-        role = "preloader" if preload.outcome is PreloadOutcome.USED else "coverage"
+        role = colour("preloader" if preload.outcome is PreloadOutcome.USED else "coverage")
         start, end = shorten(preload.started_s or 0.0), shorten(preload.ended_s)
         ready = end if preload.ready_s is None else shorten(preload.ready_s)
-        row = rows[preload.key]
-        axes.barh(row, ready - start, 0.5, start, color=colour(role), alpha=0.3, linewidth=0)
-        axes.barh(
-            row,
-            end - ready,
-            0.5,
-            ready,
-            color=colour(role),
-            alpha=0.75,
-            linewidth=0,
-            label=labels.pop(preload.outcome, None),
-        )
+        row, label = rows[preload.key], labels.pop(preload.outcome, None)
+        axes.barh(row, max(least, ready - start), 0.5, start, color=role, alpha=0.3, linewidth=0)
+        axes.barh(row, end - ready, 0.5, ready, color=role, alpha=0.75, linewidth=0, label=label)
 
 
 def _longest_pause_s(excerpt: Excerpt) -> float:

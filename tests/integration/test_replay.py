@@ -12,10 +12,12 @@ from preloader.cli import main
 from preloader.decision import make_policy
 from preloader.errors import ConfigurationError
 from preloader.events import Event, NeedOutcome, PreloadOutcome
-from preloader.history import SplitRule, group_sessions, split_sessions, write
+from preloader.history import SplitRule, group_sessions, load_sessions, split_sessions, write
 from preloader.ports import Cost
-from preloader.prediction import OnlinePredictor
+from preloader.prediction import OnlinePredictor, save_bundle
+from preloader.prediction.manifest import FittedOn, session_hash
 from preloader.replay.comparators import PRELOADER, RUNS, Contender, compare, measure_all
+from preloader.replay.rehearsal import Rehearsal
 from preloader.replay.report import render
 from preloader.replay.run import World
 from preloader.replay.script import write_script
@@ -27,7 +29,7 @@ KIND = "component"
 
 
 def plan(seed=7, **changes):
-    events = random_events(seed=seed, users=2, sessions=10, length=25, items=12)
+    events = random_events(seed=seed, users=2, sessions=10, length=16, items=8)
     fit, test = split_sessions(group_sessions(events), SplitRule())
     defaults = {"kind": KIND, "fit": fit, "test": test, "budget": 4.0, "waste": 0.3}
     return Plan(**(defaults | changes))
@@ -190,6 +192,32 @@ def test_watching_does_not_change_what_happens(tmp_path, study):
     assert conduct(plan(), outcomes=tmp_path / "outcomes.jsonl").rows == study.rows
 
 
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_repeating_what_a_predictor_said_changes_nothing(cache):
+    chosen = plan(cache=cache)
+    script = write_script(chosen.test, KIND)
+    events = sum(len(session.steps) for session in script)
+    rehearsal = Rehearsal(predictor_of(chosen), events)
+    played = []
+    for make in (predictor_of(chosen), rehearsal.predictor, rehearsal.predictor):
+        recordings = compare(
+            script, world(capacity=300, cache=cache), Contender(make, lambda: make_policy("thresholds"))
+        )
+        played.append([(recordings[run].needs, recordings[run].preloads) for run in RUNS])
+    assert played[0] == played[1] == played[2]
+    assert type(rehearsal.predictor()) is not type(Rehearsal(predictor_of(chosen), events).predictor())
+
+
+def test_a_rehearsal_that_would_grow_too_large_is_given_up(tmp_path):
+    chosen = plan()
+    script = write_script(chosen.test, KIND)
+    rehearsal = Rehearsal(predictor_of(chosen), sum(len(session.steps) for session in script), most_bytes=5_000)
+    first, second = (
+        compare(script, world(), Contender(rehearsal.predictor, lambda: make_policy("thresholds"))) for _ in range(2)
+    )
+    assert measure_all(first) == measure_all(second)
+
+
 def test_outcomes_are_written_for_what_was_not_resident(tmp_path):
     path = tmp_path / "outcomes.jsonl"
     conduct(plan(), outcomes=path)
@@ -232,6 +260,33 @@ def test_a_history_of_its_own_to_learn_from(run_cli, history, tmp_path):
     code, out, _ = run_cli("replay", test, "--train", history, "--component", KIND, "--json")
     assert code == 0
     assert msgspec.json.decode(out)["data"]["sessions"] == 4
+
+
+def save_fitted(path, sessions):
+    predictor = OnlinePredictor(kinds=(KIND,), horizon=3)
+    for session in sessions:
+        for event in session.events:
+            predictor.learn_one(event.known_at(event.time_s))
+    hashes = sorted(session_hash(session.user, session.session) for session in sessions)
+    fitted_on = FittedOn(format="jsonl", description="", licence="", sessions=hashes, events=1, last_s=0.0)
+    save_bundle(path, predictor.snapshot(), fitted_on=fitted_on)
+
+
+def test_a_bundle_stands_for_learning_the_same_history(run_cli, history, tmp_path):
+    fit, _ = split_sessions(load_sessions([history]), SplitRule())
+    save_fitted(tmp_path / "bundle", fit)
+    outputs = [
+        msgspec.json.decode(run_cli("replay", history, "--component", KIND, *options, "--json")[1])["rows"]
+        for options in ([], ["--bundle", tmp_path / "bundle"])
+    ]
+    assert outputs[0] == outputs[1]
+
+
+def test_a_bundle_that_has_seen_the_test_is_refused(run_cli, history, tmp_path):
+    save_fitted(tmp_path / "bundle", load_sessions([history]))
+    code, out, err = run_cli("replay", history, "--component", KIND, "--bundle", tmp_path / "bundle")
+    assert (code, out) == (2, "")
+    assert "was fitted on 4 of the 4 sessions to be replayed" in err
 
 
 def test_a_simulated_household_declares_its_components(run_cli):
@@ -382,15 +437,25 @@ def test_interrupted_it_leaves_no_half_written_file(monkeypatch, run_cli, histor
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.parametrize(("component", "words"), [("tool_command", False), ("tool", False)])
-def test_agent_sessions(run_cli, component, words):
+def replay_of_data(run_cli, name, component, sessions):
     folder = os.environ.get("PRELOADER_DATASETS")
     if not folder:
         pytest.skip("PRELOADER_DATASETS is not set")
-    path = f"{folder}/agent-sessions/events.jsonl.gz"
-    code, out, _ = run_cli("replay", path, "--component", component, "--limit-sessions", 30, "--json")
-    rows = {row["run"]: row for row in msgspec.json.decode(out)["rows"]}
-    assert code == 0
-    assert (
-        rows["lru"]["timely_hit_rate"] <= rows["preloader"]["timely_hit_rate"] <= rows["clairvoyant"]["timely_hit_rate"]
+    code, out, _ = run_cli(
+        "replay", f"{folder}/{name}", "--component", component, "--limit-sessions", sessions, "--json"
     )
+    assert code == 0
+    return {row["run"]: row for row in msgspec.json.decode(out)["rows"]}
+
+
+def test_on_coding_agents_preloading_lies_between_lru_and_the_clairvoyant(run_cli):
+    rows = replay_of_data(run_cli, "agent-sessions/events.jsonl.gz", "tool_command", 10)
+    assert (
+        rows["lru"]["timely_hit_rate"] < rows["preloader"]["timely_hit_rate"] < rows["clairvoyant"]["timely_hit_rate"]
+    )
+
+
+def test_on_dialogues_the_words_cover_most_of_what_lru_misses(run_cli):
+    rows = replay_of_data(run_cli, "sgd/dev.jsonl.gz", "skill", 150)
+    assert rows["preloader"]["coverage"] > 0.6
+    assert rows["clairvoyant"]["coverage"] > 0.9
