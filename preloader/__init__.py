@@ -1,0 +1,54 @@
+"""preloader makes assistants feel instant: it predicts what is needed next and gets it ready, within a budget.
+
+The public face is what stands here; everything else is importable by its own module path.
+"""
+
+from preloader.components import ComponentRegistry, FileProvider
+from preloader.errors import (
+    BundleError,
+    ClosedError,
+    ConfigurationError,
+    HistoryError,
+    LoadError,
+    PreloaderError,
+    UnknownResourceError,
+)
+from preloader.events import Context, Decision, Event, Need, Prediction, Preload, Tier
+from preloader.history.log import EventLog
+from preloader.manager import PreloadManager, Statistics
+from preloader.ports import Cost, DecisionPolicy, EvictionPolicy, Loaded, Predictor, Provider
+from preloader.prediction import OnlinePredictor
+from preloader.settings import Settings, load_settings
+from preloader.sync import SyncPreloadManager
+
+__all__ = [
+    "BundleError",
+    "ClosedError",
+    "ComponentRegistry",
+    "ConfigurationError",
+    "Context",
+    "Cost",
+    "Decision",
+    "DecisionPolicy",
+    "Event",
+    "EventLog",
+    "EvictionPolicy",
+    "FileProvider",
+    "HistoryError",
+    "LoadError",
+    "Loaded",
+    "Need",
+    "OnlinePredictor",
+    "Prediction",
+    "Predictor",
+    "Preload",
+    "PreloadManager",
+    "PreloaderError",
+    "Provider",
+    "Settings",
+    "Statistics",
+    "SyncPreloadManager",
+    "Tier",
+    "UnknownResourceError",
+    "load_settings",
+]
