@@ -10,6 +10,7 @@ import msgspec
 
 from preloader.decision import make_policy
 from preloader.errors import ConfigurationError
+from preloader.history.annotations import without_annotations
 from preloader.history.splits import Session
 from preloader.ports import Predictor, Provider
 from preloader.replay.calibration import CalibrationWatcher
@@ -30,7 +31,7 @@ FRONTIER_BUDGETS = (0.02, 0.05, 0.10, 0.20, 0.40)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is replayed, and how.
+    """What is replayed, and how. Annotations of other kinds are taken out of its sessions: no assistant sees them.
 
     Attributes:
         kind: The resource kind that is needed and predicted.
@@ -59,6 +60,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     waste: float | None = 0.10
     eviction: str = "predictive"
     provider: Provider | None = None
+
+    def __post_init__(self) -> None:
+        for part in ("fit", "test"):
+            sessions = [without_annotations(session, self.kind) for session in getattr(self, part)]
+            msgspec.structs.force_setattr(self, part, [session for session in sessions if session.events])
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

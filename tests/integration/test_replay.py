@@ -459,3 +459,16 @@ def test_on_dialogues_the_words_cover_most_of_what_lru_misses(run_cli):
     rows = replay_of_data(run_cli, "sgd/dev.jsonl.gz", "skill", 150)
     assert rows["preloader"]["coverage"] > 0.6
     assert rows["clairvoyant"]["coverage"] > 0.9
+
+
+def test_what_only_annotators_know_is_neither_learned_nor_observed():
+    def turn(session, at):
+        return [
+            Event(user=session, session=session, time_s=at, action="user", text="a table please"),
+            Event(user=session, session=session, time_s=at, action="intent", resources=("intent:Food.Reserve",)),
+            Event(user=session, session=session, time_s=at + 1, action="call", resources=("skill:Food",)),
+        ]
+
+    sessions = group_sessions([event for at in range(4) for event in turn(f"s{at}", 100.0 * at)])
+    made = Plan(kind="skill", fit=sessions[:2], test=sessions[2:])
+    assert [event.action for session in (*made.fit, *made.test) for event in session.events] == ["user", "call"] * 4
