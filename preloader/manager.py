@@ -92,6 +92,7 @@ class PreloadManager:
     ) -> None:
         check_providers(providers)
         self._providers = dict(providers)
+        self._prefixes = tuple(f"{kind}:" for kind in providers)
         self.settings = settings or Settings()
         self._predictor = predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps)
         self._store = Store(self.settings.budget_bytes, eviction or make_eviction(self.settings.eviction))
@@ -187,7 +188,7 @@ class PreloadManager:
             self._counts["predictor_errors"] += 1
             logger.exception("the predictor failed on %s", event.action)
             predictions = []
-        predictions = [prediction for prediction in predictions if kind_of(prediction.key) in self._providers]
+        predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
         slot = (event.user, event.session)
         self._outlook.update(slot, predictions)
         self._speculation.cancel_wrong(slot, {prediction.key: prediction for prediction in predictions})
