@@ -15,7 +15,7 @@ from preloader.cache import Entry, Store
 from preloader.errors import ConfigurationError, LoadError, PreloaderError, UnknownResourceError
 from preloader.events import Prediction, PreloadOutcome, kind_of
 from preloader.ports import Cost, Provider, Resident
-from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots
+from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots, loading
 from preloader.scheduling.guard import LoadGuard
 from preloader.settings import Settings
 from preloader.telemetry import OpenPreload, logger
@@ -100,9 +100,16 @@ class Loader:
         """Return whether room for a preload exists or is worth making."""
         return self._victims(preload.key, self.cost(preload.key), preload) is not None
 
-    def start(self, key: str, preload: OpenPreload | None = None, *, foreground: bool) -> Flight[Entry]:
+    def start(
+        self,
+        key: str,
+        preload: OpenPreload | None = None,
+        *,
+        foreground: bool,
+        host: Flight[Entry] | None = None,
+    ) -> Flight[Entry]:
         """Start a flight. The caller has made sure that none can be joined, and that ``key`` is not resident."""
-        flight: Flight[Entry] = Flight(key, foreground=foreground, preload=preload)
+        flight: Flight[Entry] = Flight(key, foreground=foreground, preload=preload, host=host)
         self.flights[key] = flight
         task = self._spawn(self._fly(flight), f"flight {key}")
         task.add_done_callback(lambda _: self._grounded(flight))
@@ -253,9 +260,11 @@ class Loader:
         if entry is not None:
             entry.pins += 1
             return entry
-        child = self.in_flight(dependency) or self.start(dependency, flight.preload, foreground=flight.foreground)
+        child = self.in_flight(dependency) or self.start(
+            dependency, flight.preload, foreground=flight.foreground, host=flight.host
+        )
         if flight.foreground:
-            self.slots.promote(child)
+            self.slots.promote(child, flight.host)
         flight.waits_for = child
         try:
             return await self.board(child)
@@ -265,6 +274,7 @@ class Loader:
     async def _load_alone(self, flight: Flight[Entry], provider: Provider) -> Entry:
         key, preload, loop = flight.key, flight.preload, asyncio.get_running_loop()
         await self.slots.acquire(flight)
+        loading.set(flight)  # in this flight's task, which the loader's inherits from
         try:
             expected = provider.cost(key)
             if self._make_room(flight, expected):

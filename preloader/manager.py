@@ -27,7 +27,7 @@ from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
 from preloader.scheduling.execution import ThreadExecutor
-from preloader.scheduling.flights import Flight
+from preloader.scheduling.flights import Flight, loading
 from preloader.settings import Settings
 from preloader.speculation import Speculation, TierStatistics
 from preloader.telemetry import Ledger, LedgerTotals, Listener, logger
@@ -313,12 +313,12 @@ class PreloadManager:
     def _start(self, key: str) -> Flight[Entry]:
         if (queued := self._speculation.of(key)) is not None:
             self._speculation.withdraw(queued, "needed before its load began")
-        return self._loader.start(key, foreground=True)
+        return self._loader.start(key, foreground=True, host=loading.get())
 
     def _join(self, flight: Flight[Entry]) -> None:
         if flight.own_preload is not None:
             flight.own_preload.needed = True
-        self._loader.slots.promote(flight)
+        self._loader.slots.promote(flight, loading.get())
 
     async def _fresh(self, key: str) -> Entry | None:
         """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not.

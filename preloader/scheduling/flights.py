@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
 
 from preloader.errors import LoadError
 from preloader.telemetry import OpenPreload
 
 T = TypeVar("T")
+
+loading: ContextVar[Flight[Any] | None] = ContextVar("loading", default=None)
+"""The flight whose loader runs in this context: a need from in there must not wait for the slot that it holds."""
 
 
 class CancelledLoad(LoadError):
@@ -29,16 +33,25 @@ class Flight(Generic[T]):
         foreground: Whether a need waits for it; such a flight is never preempted.
         preload: The preload that it belongs to, its own or that of a dependent; ``None`` for a need's.
         waits_for: The flight of a dependency that it waits for at present.
+        host: The flight whose loader asked for this one, and lends its slot while it waits.
         passengers: How many callers wait for it.
         landed: Resolves to the result, or to the error. Always awaited through `asyncio.shield`.
         cancel_reason: Why it is on its way out; empty while it is not.
     """
 
-    def __init__(self, key: str, *, foreground: bool, preload: OpenPreload | None = None) -> None:
+    def __init__(
+        self,
+        key: str,
+        *,
+        foreground: bool,
+        preload: OpenPreload | None = None,
+        host: Flight[T] | None = None,
+    ) -> None:
         self.key = key
         self.foreground = foreground
         self.preload = preload
         self.waits_for: Flight[T] | None = None
+        self.host = host
         self.passengers = 0
         self.landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.landed.add_done_callback(_observe)
@@ -89,8 +102,8 @@ class LoadSlots(Generic[T]):
         return self._limit is None or sum(flight.waits_for is None for flight in flights) < self._limit
 
     async def acquire(self, flight: Flight[T]) -> None:
-        """Wait for a slot; a need preempts speculation rather than waiting for it."""
-        if self._limit is None or len(self._holders) < self._limit:
+        """Wait for a slot; a need preempts speculation rather than waiting for it, and a guest uses its host's."""
+        if self._has_room() or flight.host in self._holders:
             self._holders.append(flight)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,29 +121,43 @@ class LoadSlots(Generic[T]):
                     waiting.remove((flight, turn))
             raise
 
-    def promote(self, flight: Flight[T]) -> None:
-        """A need has joined a flight: it can no longer be preempted, and waits with the needs if it waits."""
+    def promote(self, flight: Flight[T], host: Flight[T] | None = None) -> None:
+        """A need has joined a flight: it can no longer be preempted, and waits with the needs if it waits.
+
+        Args:
+            flight: The flight joined.
+            host: The flight whose loader is in need of it, if it is one.
+        """
         if flight.waits_for is not None:
-            self.promote(flight.waits_for)
-        if flight.foreground:
-            return
-        flight.foreground = True
-        for waiting in list(self._speculative):
+            self.promote(flight.waits_for, host)
+        flight.foreground, flight.host = True, host or flight.host
+        for waiting in [*self._speculative, *self._foreground]:
             if waiting[0] is flight:
-                self._speculative.remove(waiting)
-                self._foreground.append(waiting)
-                self._preempt()
+                self._wait_with_the_needs(*waiting)
 
     def release(self, flight: Flight[T]) -> None:
         """Give a slot back; the longest waiting need gets it first."""
         self._holders.remove(flight)
         for queue in (self._foreground, self._speculative):
-            while queue:
+            while queue and self._has_room():
                 waiting, turn = queue.popleft()
                 if not turn.done():
                     self._holders.append(waiting)
                     turn.set_result(None)
-                    return
+
+    def _has_room(self) -> bool:
+        return self._limit is None or len(self._holders) < self._limit
+
+    def _wait_with_the_needs(self, flight: Flight[T], turn: asyncio.Future[None]) -> None:
+        waiting = (flight, turn)
+        if flight.host in self._holders and not turn.done():
+            (self._speculative if waiting in self._speculative else self._foreground).remove(waiting)
+            self._holders.append(flight)
+            turn.set_result(None)
+        elif waiting in self._speculative:
+            self._speculative.remove(waiting)
+            self._foreground.append(waiting)
+            self._preempt()
 
     def _preempt(self) -> None:
         """Cancel the latest speculative holder, unless enough of them are on their way out already."""

@@ -438,6 +438,69 @@ def test_an_eviction_policy_that_frees_too_little_fails_the_load_and_leaks_nothi
     provider.assert_all_unloaded()
 
 
+class Nested(FakeProvider):
+    """Needs another resource while it loads one, and did not say so beforehand."""
+
+    async def load(self, key):
+        if key == "component:t":
+            self.nested = await self.manager.get("component:b")
+        return await super().load(key)
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_loader_that_needs_another_resource_lends_it_its_slot(needed):
+    provider = Nested(costs("a", "b", "t", "x"), {"component:b": ["component:a"]})
+    scene = Scene(provider, {"go": [sure("t")]}, settings={"loaders": 1})
+    provider.manager = scene.manager
+
+    async def script(manager):
+        if needed:
+            other = asyncio.create_task(manager.get("component:t"))
+            await asyncio.sleep(0.5)
+            await asyncio.gather(other, manager.get("component:x"))  # waits for its turn all the same
+            assert asyncio.get_running_loop().time() == pytest.approx(4.0)
+        else:
+            scene.observe("go")
+            await asyncio.sleep(3.5)
+        assert (await manager.get("component:t")).key == "component:t"
+
+    scene.run(script)
+    assert provider.started == ["component:a", "component:b", "component:t"] + ["component:x"] * needed
+    assert manager_count(scene, "preemptions") == 0
+
+
+def test_a_loader_may_need_what_waits_for_its_very_slot():
+    provider = Nested(costs("b", "t"))
+    scene = Scene(provider, settings={"loaders": 1})
+    provider.manager = scene.manager
+
+    async def script(manager):
+        await asyncio.gather(manager.get("component:t"), manager.get("component:b"))
+        assert asyncio.get_running_loop().time() == pytest.approx(2.0)
+
+    scene.run(script)
+
+
+def test_a_loader_may_observe():
+    class Observing(FakeProvider):
+        async def load(self, key):
+            scene.observe("turn")  # which cancels this very load
+            return await super().load(key)
+
+    scene = Scene(Observing(costs("a", "b")), {"go": [sure("a")], "turn": [sure("b")]})
+
+    async def script(manager):
+        scene.observe("go")
+        await asyncio.sleep(5)
+        await manager.get("component:b")
+
+    scene.run(script)
+    assert scene.preloads() == [
+        ("a", PreloadOutcome.WASTED, "cancelled in flight: no longer expected"),
+        ("b", PreloadOutcome.USED, "used"),
+    ]
+
+
 class WantsExecutor(FakeProvider):
     def use_executor(self, executor):
         self.executor = executor
