@@ -14,7 +14,6 @@ from preloader.errors import (
     UnknownResourceError,
 )
 from preloader.events import Context, Decision, Event, Need, Prediction, Preload, Tier
-from preloader.history.log import EventLog
 from preloader.manager import PreloadManager, Statistics
 from preloader.ports import Cost, DecisionPolicy, EvictionPolicy, Loaded, Predictor, Provider
 from preloader.prediction import OnlinePredictor
@@ -31,7 +30,6 @@ __all__ = [
     "Decision",
     "DecisionPolicy",
     "Event",
-    "EventLog",
     "EvictionPolicy",
     "FileProvider",
     "HistoryError",

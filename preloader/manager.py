@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -21,7 +21,6 @@ from preloader.decision import make_policy
 from preloader.errors import ClosedError
 from preloader.events import ContextTracker, Decision, Event, NeedOutcome, kind_of
 from preloader.hints import HintInbox
-from preloader.history.log import EventLog
 from preloader.loading import Loader, check_providers
 from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
@@ -32,6 +31,9 @@ from preloader.settings import Settings
 from preloader.speculation import Speculation, TierStatistics
 from preloader.telemetry import Ledger, LedgerTotals, Listener, logger
 from preloader.upkeep import Upkeep
+
+if TYPE_CHECKING:  # reading histories is not loaded with the manager
+    from preloader.history.log import EventLog
 
 _SHUTDOWN_GRACE_S = 5.0
 

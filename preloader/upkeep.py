@@ -7,13 +7,15 @@ import itertools
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preloader.errors import BundleError
-from preloader.history.log import EventLog
 from preloader.ports import Executor, Predictor, Snapshot
 from preloader.prediction import load_bundle, save_bundle
 from preloader.telemetry import logger
+
+if TYPE_CHECKING:  # reading histories is not loaded with the manager
+    from preloader.history.log import EventLog
 
 _LOG_FLUSH_S = 1.0
 _BUNDLE = "predictor"

@@ -22,7 +22,6 @@ PUBLIC = [
     "Decision",
     "DecisionPolicy",
     "Event",
-    "EventLog",
     "EvictionPolicy",
     "FileProvider",
     "HistoryError",
