@@ -1,0 +1,1 @@
+"""Training: recipes, fitting and validating what they describe, and cards that say what came out."""

@@ -1,7 +1,7 @@
 """The contexts whose successors are counted: subsets of what is known of a session, each hashed to one number.
 
-A context's hash is the sum of its ingredients' hashes, each times an odd 64-bit constant of its own (multilinear
-hashing, Carter & Wegman 1981): one small matrix product gives all of them.
+A context's hash is the sum of its ingredients' hashes, each times an odd 64-bit constant of its own, and of a constant
+of the sort of context (multilinear hashing, Carter & Wegman 1981), so that all contexts share the products.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from preloader.events import Context, Event
 from preloader.prediction.hashing import NONE, constant, text_hash
@@ -72,15 +70,12 @@ TEMPLATES = _templates(
 )
 """Every context that is looked up, the shortest of each scope first."""
 
-_U64 = np.uint64
-_MULTIPLIERS = np.array(
-    [
-        [constant(f"{index}/{name}") if name in template.ingredients else 0 for name in INGREDIENTS]
-        for index, template in enumerate(TEMPLATES)
-    ],
-    dtype=_U64,
+_MULTIPLIERS = tuple(constant(name) for name in INGREDIENTS)
+_PLANS = tuple(
+    (constant(f"template {index}"), tuple(INGREDIENTS.index(name) for name in template.ingredients))
+    for index, template in enumerate(TEMPLATES)
 )
-_OFFSETS = np.array([constant(f"{index}") for index in range(len(TEMPLATES))], dtype=_U64)
+_MASK = (1 << 62) - 1
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -112,30 +107,26 @@ class Past(msgspec.Struct, frozen=True):
                 break
         return cls(context, items[:_ITEMS], min(run, _LONGEST_RUN))
 
-    def hashes(self, *, with_user: bool = True, with_time: bool = True) -> npt.NDArray[np.uint64]:
-        """Return one hash for each of `TEMPLATES`; without user or time, these count as unknown."""
+    def hashes(self, *, with_user: bool = True, with_time: bool = True) -> list[int]:
+        """Return one 62-bit hash for each of `TEMPLATES`; without user or time, these count as unknown."""
         recent = self.context.recent
         latest = recent[-1] if recent else None
         earlier = recent[-2] if len(recent) > 1 else None
-        items = self.items
-        count = len(items)
-        values = np.array(
-            [
-                text_hash(self.context.user) if with_user else NONE,
-                text_hash(items[0]) if count else NONE,
-                text_hash(items[1]) if count > 1 else NONE,
-                text_hash(items[2]) if count > 2 else NONE,
-                _deed_hash(latest),
-                _deed_hash(earlier),
-                _details_hash(latest),
-                _details_hash(earlier),
-                self.run,
-                _circumstances_hash(latest),
-                _time_slot(latest) if with_time else NONE,
-            ],
-            dtype=_U64,
+        items = [text_hash(key) for key in self.items[:3]]
+        items += [NONE] * (3 - len(items))
+        ingredients = (
+            text_hash(self.context.user) if with_user else NONE,
+            *items,
+            _deed_hash(latest),
+            _deed_hash(earlier),
+            _details_hash(latest),
+            _details_hash(earlier),
+            self.run,
+            _circumstances_hash(latest),
+            _time_slot(latest) if with_time else NONE,
         )
-        return _spread(_MULTIPLIERS @ values + _OFFSETS)
+        products = [value * multiplier for value, multiplier in zip(ingredients, _MULTIPLIERS, strict=True)]
+        return [_mixed(sum([products[one] for one in plan], start)) for start, plan in _PLANS]
 
     def describe(self, template: Template) -> str:
         """Return a context in words."""
@@ -143,9 +134,9 @@ class Past(msgspec.Struct, frozen=True):
         return ", ".join(said) or "at any time"
 
 
-def _spread(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Let the high bits, which the sums mix best, reach the low ones."""
-    return hashes ^ (hashes >> _U64(32))
+def _mixed(value: int) -> int:
+    """Let the high bits, which sums of products mix best, reach the low ones."""
+    return (value ^ (value >> 32)) & _MASK
 
 
 def _deed_hash(event: Event | None) -> int:

@@ -11,30 +11,37 @@ from preloader.prediction.vocabulary import NOTHING
 SUCCESSORS = 16
 """How many keys a context remembers; the one with the fewest counts makes room."""
 
-_FULL = 96.0  # a context that has seen so many, fading ones included, forgets half
-
-BETA = 0.3
-_ONE = np.float32(1.0)
-_PER_BETA = np.float32(1.0 / BETA)
 SEEN_BUCKETS = 16
 """How many buckets say how much a context has seen; the upper half are those that one key dominates."""
 
+BETA = 0.3
+_FULL = 96  # a context that has seen so many items forgets half of them: habits drift
 _BUCKETS_A_DOUBLING = 1.2
-_DOMINANT = np.float32(0.8)
-_HALF = np.int8(SEEN_BUCKETS // 2)
-_SEEN = np.minimum(np.log2(np.arange(128) + 1.0) * _BUCKETS_A_DOUBLING, SEEN_BUCKETS // 2 - 1).astype(np.int8)
+_DOMINANT = 0.8
+_RANGE = 128  # of a count, and of what a context has seen
 
 IntArray = npt.NDArray[np.int64]
 NumberArray = npt.NDArray[np.int32]
-SeenArray = npt.NDArray[np.int8]
-ValueArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+
+def _seen_table() -> ByteArray:
+    """Return the bucket of every total and, beside it, every largest count."""
+    totals, tops = np.arange(_RANGE)[:, None], np.arange(_RANGE)[None, :]
+    seen = np.minimum(np.log2(totals + 1.0) * _BUCKETS_A_DOUBLING, SEEN_BUCKETS // 2 - 1).astype(np.uint8)
+    table: ByteArray = (seen + SEEN_BUCKETS // 2 * (tops > _DOMINANT * totals)).astype(np.uint8).ravel()
+    return table
+
+
+_SEEN = _seen_table()
+VALUES = np.log1p(np.arange(256) / BETA)
+"""The evidence of a count: ``log(1 + count / BETA)``."""
 
 
 class Counts:
     """Counts of the successors of contexts, one row each.
 
-    A row takes ``4 · SUCCESSORS · (1 + 2 · horizon) + 9 · horizon + 8`` bytes, and about 110 more in the index. Beside
-    the counts stands what the mixture makes of them, since a row is read far oftener than it is written. Row 0 is
+    A row takes ``SUCCESSORS · (4 + horizon) + 3 · horizon + 8`` bytes, and about 110 more in the index. Row 0 is
     nobody's: it stands for contexts that are not known, and always is empty.
 
     Args:
@@ -44,13 +51,10 @@ class Counts:
 
     def __init__(self, horizon: int, capacity: int) -> None:
         self._keys = np.zeros((capacity + 1, SUCCESSORS), np.int32)
-        self._counts = np.zeros((capacity + 1, horizon, SUCCESSORS), np.float32)
-        self._values = np.zeros_like(self._counts)
-        self._flat_values = self._values.reshape(-1, SUCCESSORS)
-        self._totals = np.zeros((capacity + 1, horizon), np.float32)
-        self._tops = np.zeros((capacity + 1, horizon), np.float32)
-        self._seen = np.zeros((capacity + 1, horizon), np.int8)
-        self._hashes = np.zeros(capacity + 1, np.uint64)
+        self._counts = np.zeros((capacity + 1, horizon, SUCCESSORS), np.uint8)
+        self._flat_counts = self._counts.reshape(-1, SUCCESSORS)
+        self._summary = np.zeros((capacity + 1, horizon), np.int16)  # the total times `_RANGE`, plus the largest count
+        self._hashes = np.zeros(capacity + 1, np.int64)
         self._rows: dict[int, int] = {}
         self._next = 1
         self._steps = np.arange(horizon)[:, None]
@@ -59,122 +63,74 @@ class Counts:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def find(self, hashes: npt.NDArray[np.uint64]) -> IntArray:
+    def find(self, hashes: list[int]) -> IntArray:
         """Return the rows of contexts, 0 for those not known."""
         get = self._rows.get
-        return np.array([get(value, 0) for value in hashes.tolist()], dtype=np.int64)
+        return np.array([get(value, 0) for value in hashes])
 
-    def find_or_add(self, hashes: npt.NDArray[np.uint64]) -> IntArray:
+    def find_or_add(self, hashes: list[int]) -> IntArray:
         """Return the rows of contexts, after giving the unknown ones the rows of the oldest."""
         get = self._rows.get
-        return np.array([get(value) or self._add(value) for value in hashes.tolist()], dtype=np.int64)
+        return np.array([get(value) or self._add(value) for value in hashes])
 
-    def still(self, rows: IntArray, hashes: npt.NDArray[np.uint64]) -> IntArray:
+    def still(self, rows: IntArray, hashes: IntArray) -> IntArray:
         """Return the rows that still are of these contexts, 0 in place of the others."""
-        return np.where(self._hashes[rows] == hashes, rows, 0)
+        still: IntArray = rows * (self._hashes.take(rows) == hashes)
+        return still
 
-    def _add(self, value: int) -> int:
-        row = self._next
-        self._next = row + 1 if row < self._capacity else 1
-        old = int(self._hashes[row])
-        if self._rows.get(old) == row:
-            del self._rows[old]
-            self._empty(np.array([row]))
-        self._rows[value] = row
-        self._hashes[row] = value
-        return row
-
-    def successors(self, rows: IntArray) -> tuple[NumberArray, ValueArray, SeenArray]:
+    def successors(self, rows: IntArray) -> tuple[NumberArray, ByteArray, ByteArray]:
         """Return what followed contexts.
 
         Args:
             rows: Shape (contexts,): the same at every step; or (horizon, contexts): others at each.
 
         Returns:
-            The keys and ``log(1 + count / BETA)``, both of shape (horizon, contexts, SUCCESSORS), of which the first
-            may lack the first axis; and how much each context has seen, as a bucket: (horizon, contexts).
+            Keys and counts, of shape (horizon, contexts, SUCCESSORS), of which the first may lack the first axis; and
+            how much each context has seen, as a bucket: (horizon, contexts).
         """
+        keys = self._keys.take(rows, axis=0)
         if rows.ndim == 1:
-            values, seen = self._values.take(rows, axis=0), self._seen.take(rows, axis=0)
-            return self._keys.take(rows, axis=0), values.transpose(1, 0, 2), seen.T
+            counts = self._counts.take(rows, axis=0).transpose(1, 0, 2)
+            return keys, counts, _SEEN.take(self._summary.take(rows, axis=0).T)
         at = rows * len(self._steps) + self._steps
-        return self._keys.take(rows, axis=0), self._flat_values.take(at, axis=0), self._seen.take(at)
+        return keys, self._flat_counts.take(at, axis=0), _SEEN.take(self._summary.take(at))
 
-    def told(self, rows: IntArray, key: int) -> list[tuple[float, float, float, bool]]:
-        """Return of each row, at the first step: the key's count, the total, the key's value, whether it is held."""
-        found: list[tuple[float, float, float, bool]] = []
-        for row in rows.tolist():
-            places = np.flatnonzero(self._keys[row] == key)
-            place = int(places[0]) if len(places) else -1
-            count, value = (self._counts[row, 0, place], self._values[row, 0, place]) if place >= 0 else (0.0, 0.0)
-            found.append((float(count), float(self._totals[row, 0]), float(value), place >= 0))
-        return found
+    def told(self, rows: IntArray, key: int) -> list[tuple[int, int, bool]]:
+        """Return of each row, at the first step: the key's count, the total, and whether the key is held."""
+        totals = (self._summary[rows, 0] // _RANGE).tolist()
+        matches = self._keys[rows] == key
+        counts = (self._counts[rows, 0] * matches).sum(axis=-1).tolist()
+        return list(zip(counts, totals, matches.any(axis=-1).tolist(), strict=True))
 
     def count(self, rows: IntArray, key: int) -> None:
         """Count that ``key`` came: at step k after the contexts of ``rows[k - 1]``, shape (up to horizon, contexts)."""
         matches = self._keys.take(rows, axis=0) == key
         places = matches.argmax(axis=-1)
-        strange = ~matches.any(axis=-1)
-        if strange.any():
-            places[strange] = self._make_room(rows[strange], key)
+        known = matches.any(axis=-1)
+        if not known.all():
+            places[~known] = self._make_room(rows[~known], key)
         at = rows * len(self._steps) + self._steps[: len(rows)]
         cells = at * SUCCESSORS + places
-        counts = self._counts.take(cells) + _ONE
-        totals = self._totals.take(at) + _ONE
-        tops = np.maximum(self._tops.take(at), counts)
+        counts = self._counts.take(cells) + np.uint8(1)
         self._counts.put(cells, counts)
-        self._values.put(cells, np.log1p(counts * _PER_BETA))
-        self._totals.put(at, totals)
-        self._tops.put(at, tops)
-        self._seen.put(at, _seen(totals, tops))
+        totals, tops = np.divmod(self._summary.take(at), np.int16(_RANGE))
+        totals += np.int16(1)
+        self._summary.put(at, totals * np.int16(_RANGE) + np.maximum(tops, counts))
         if totals.max() >= _FULL:
             self._halve(rows[totals >= _FULL])
         if not rows.all():
-            self._empty(np.zeros(1, np.int64))
-
-    def _halve(self, rows: IntArray) -> None:
-        """Let rows that have seen much forget half of it: habits drift."""
-        rows = np.unique(rows)
-        self._counts[rows] *= 0.5
-        self._derive(rows)
-
-    def _derive(self, rows: IntArray | slice) -> None:
-        """Compute what follows from the counts of rows."""
-        counts = self._counts[rows]
-        self._values[rows] = np.log1p(counts * _PER_BETA)
-        self._totals[rows] = totals = counts.sum(axis=-1)
-        self._tops[rows] = tops = counts.max(axis=-1)
-        self._seen[rows] = _seen(totals, tops)
-
-    def _make_room(self, rows: IntArray, key: int) -> IntArray:
-        """Put a key in the place of each row's weakest, and return the places."""
-        weakest: IntArray = self._counts[rows].sum(axis=1).argmin(axis=-1)
-        self._keys[rows, weakest] = key
-        self._counts[rows, :, weakest] = 0.0
-        self._derive(rows)
-        return weakest
-
-    def _empty(self, rows: IntArray) -> None:
-        self._keys[rows] = NOTHING
-        self._counts[rows] = self._values[rows] = 0.0
-        self._totals[rows] = self._tops[rows] = 0.0
-        self._seen[rows] = 0
+            self._empty(0)
 
     def forget_keys(self, keys: IntArray) -> None:
         """Remove keys from all rows."""
         is_gone = np.isin(self._keys, keys)
         self._keys[is_gone] = NOTHING
-        self._counts[np.broadcast_to(is_gone[:, None, :], self._counts.shape)] = 0.0
-        self._derive(np.flatnonzero(is_gone.any(axis=1)))
-
-    @property
-    def used(self) -> int:
-        """How many rows were ever used, row 0 included."""
-        return self._capacity + 1 if len(self._rows) == self._capacity else self._next
+        self._counts[np.broadcast_to(is_gone[:, None, :], self._counts.shape)] = 0
+        self._summarise(np.flatnonzero(is_gone.any(axis=1)))
 
     def dump(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the state as copies of arrays."""
-        used = self.used
+        used = self._capacity + 1 if len(self._rows) == self._capacity else self._next
         return {
             "keys": self._keys[:used].copy(),
             "counts": self._counts[:used].copy(),
@@ -198,19 +154,49 @@ class Counts:
         fitting("keys", arrays["keys"], self._keys, used)
         within("keys", arrays["keys"], 0, numbers - 1)
         fitting("counts", arrays["counts"], self._counts, used)
-        within("counts", arrays["counts"], 0.0, 1e6)
+        within("counts", arrays["counts"].sum(axis=-1), 0, _FULL - 1)
         fitting("hashes", arrays["hashes"], self._hashes, used)
         fitting("next", arrays["next"], np.zeros(1, np.int64))
         within("next", arrays["next"], 1, self._capacity)
         self._keys[:used] = arrays["keys"]
         self._counts[:used] = arrays["counts"]
-        self._derive(slice(used))
         self._hashes[:used] = arrays["hashes"]
+        self._summarise(np.arange(used))
         self._next = int(arrays["next"][0])
         self._rows = {value: row for row, value in enumerate(self._hashes[1:used].tolist(), start=1)}
 
+    def _add(self, value: int) -> int:
+        row = self._next
+        self._next = row + 1 if row < self._capacity else 1
+        old = int(self._hashes[row])
+        if self._rows.get(old) == row:
+            del self._rows[old]
+            self._empty(row)
+        self._rows[value] = row
+        self._hashes[row] = value
+        return row
 
-def _seen(totals: ValueArray, tops: ValueArray) -> SeenArray:
-    doublings = np.minimum(totals.astype(np.int64), len(_SEEN) - 1)
-    bucket: SeenArray = _SEEN.take(doublings) + _HALF * (tops > _DOMINANT * totals)
-    return bucket
+    def _make_room(self, rows: IntArray, key: int) -> IntArray:
+        """Put a key in the place of each row's weakest, and return the places."""
+        weakest: IntArray = self._counts.take(rows, axis=0).sum(axis=1).argmin(axis=-1)
+        is_lost = self._counts[rows, :, weakest].any(axis=1)
+        self._keys[rows, weakest] = key
+        if is_lost.any():
+            self._counts[rows, :, weakest] = 0
+            self._summarise(rows[is_lost])
+        return weakest
+
+    def _halve(self, rows: IntArray) -> None:
+        rows = np.unique(rows)
+        self._counts[rows] >>= 1
+        self._summarise(rows)
+
+    def _summarise(self, rows: IntArray) -> None:
+        """Compute the summaries of rows from their counts."""
+        counts = self._counts[rows]
+        self._summary[rows] = counts.sum(axis=-1, dtype=np.int16) * np.int16(_RANGE) + counts.max(axis=-1)
+
+    def _empty(self, row: int) -> None:
+        self._keys[row] = NOTHING
+        self._counts[row] = 0
+        self._summary[row] = 0

@@ -7,6 +7,7 @@ import numpy as np
 
 from preloader.events import Context, Prediction, kind_of
 from preloader.prediction.contexts import TEMPLATES
+from preloader.prediction.counts import VALUES
 from preloader.prediction.kind import Evidence, KindModel
 from preloader.prediction.mixture import Scored
 from preloader.prediction.online import OnlinePredictor
@@ -108,9 +109,9 @@ def _contexts(model: KindModel, evidence: Evidence, scored: Scored, number: int)
             total,
             count / total,
             float(weight),
-            float(weight * value + presence) if is_held else 0.0,
+            float(weight * VALUES[count] + presence) if is_held else 0.0,
         )
-        for template, (count, total, value, is_held), (weight, presence) in zip(TEMPLATES, told, weights, strict=True)
+        for template, (count, total, is_held), (weight, presence) in zip(TEMPLATES, told, weights, strict=True)
         if total
     ]
     return sorted(found, key=lambda one: -abs(one.evidence))

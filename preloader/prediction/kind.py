@@ -20,6 +20,9 @@ from preloader.prediction.state import fitting
 from preloader.prediction.vocabulary import FIRST, NEW, Vocabulary
 from preloader.prediction.words import WordArray, WordWeights, heard
 
+_LATER_STEPS_EVERY = 3
+"""The weights of the later steps are learned from every third item: they cost as much as all the rest."""
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,7 +31,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """What is known before an item of the kind."""
 
     past: Past
-    hashes: npt.NDArray[np.uint64]
+    hashes: list[int]
     marks: tuple[list[int], list[int]]
     words: WordArray
 
@@ -56,6 +59,8 @@ class KindModel:
         self.mixture = Mixture(settings.horizon, self.vocabulary, self.counts, self.words)
         self.sessions = Sessions(settings.horizon, settings.max_sessions)
         self.reuse = Reuse(settings.horizon, settings.max_sessions)
+        self._learned = 0
+        self._scored: tuple[Evidence, int, Scored] | None = None
         self._memo: tuple[object, Evidence] | None = None  # an event is learned in the context it was predicted in
 
     def evidence(self, context: Context) -> Evidence:
@@ -66,14 +71,19 @@ class KindModel:
         settings = self._settings
         past = Past.of(context, self._prefix)
         hashes = past.hashes(with_user=settings.users, with_time=settings.times)
-        words = heard(context, self._prefix) if settings.words else np.zeros(0, np.uint32)
+        words = heard(context) if settings.words else np.zeros(0, np.uint32)
         evidence = Evidence(past, hashes, marks(past.items, self.vocabulary.ids), words)
         self._memo = (known, evidence)
         return evidence
 
     def score(self, evidence: Evidence) -> Scored:
         """Return the probabilities of all candidates at every step."""
-        return self.mixture.score(evidence.scene(self.counts.find(evidence.hashes)))
+        memo = self._scored
+        if memo is not None and memo[0] is evidence and memo[1] == self._learned:
+            return memo[2]
+        scored = self.mixture.score(evidence.scene(self.counts.find(evidence.hashes)))
+        self._scored = (evidence, self._learned, scored)
+        return scored
 
     def predict(self, context: Context, steps: int, most: int) -> list[Prediction]:
         """Return at most ``most`` predictions, likeliest next item first."""
@@ -90,14 +100,16 @@ class KindModel:
         """Learn that ``key`` was the next item after ``context``."""
         evidence = self.evidence(context)
         slot = self._slot(context, time_s)
-        if not self.reuse.is_open(slot) and len(self.vocabulary) > FIRST:
-            self._watch(slot, evidence)
+        number = self.vocabulary.ids.get(key)
+        if len(self.vocabulary) > FIRST:
+            self.mixture.learn(self.score(evidence), number or NEW, 0, 1)
+            if not self.reuse.is_open(slot):
+                self._watch(slot, evidence)
         rows = self.counts.find_or_add(evidence.hashes)
         items = self.sessions.push(slot, rows, evidence.hashes, evidence.marks, evidence.words)
         scene = self.sessions.scene(slot, items, self.counts)
-        number = self.vocabulary.ids.get(key)
-        if len(self.vocabulary) > FIRST:
-            self.mixture.learn(self.mixture.score(scene), number or NEW, items)
+        if items > 1 and self._learned % _LATER_STEPS_EVERY == 0:
+            self.mixture.learn(self.mixture.score(scene), number or NEW, 1, items)
         is_new = number is None
         if number is None:
             self.counts.count(scene.rows[:items], NEW)
@@ -105,6 +117,7 @@ class KindModel:
         self.counts.count(scene.rows[:items], number)
         self.vocabulary.count(number, is_new=is_new)
         self.reuse.came(slot, number, time_s)
+        self._learned += 1
 
     def _slot(self, context: Context, time_s: float) -> int:
         slot, is_new = self.sessions.slot(context.user, context.session)
@@ -135,7 +148,8 @@ class KindModel:
         arrays |= {f"words.{name}": array for name, array in self.words.dump().items()}
         for part, held in self._fixed().items():
             arrays |= {f"{part}.{name}": array.copy() for name, array in held.items()}
-        return {"kind": self.kind, "vocabulary": meta, "sessions": self.sessions.names()}, arrays
+        state = {"kind": self.kind, "vocabulary": meta, "sessions": self.sessions.names(), "learned": self._learned}
+        return state, arrays
 
     def load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         """Fill an empty model with what `dump` returned.
@@ -152,6 +166,7 @@ class KindModel:
             for name, array in held.items():
                 fitting(f"{part}.{name}", arrays[f"{part}.{name}"], array)
                 array[...] = arrays[f"{part}.{name}"]
+        self._learned = msgspec.convert(meta["learned"], int)
         self.mixture.check()
         self.sessions.check(numbers, self._settings.max_contexts)
         self.reuse.check(numbers)

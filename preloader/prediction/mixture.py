@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from preloader.prediction.contexts import TEMPLATES
-from preloader.prediction.counts import SEEN_BUCKETS, Counts, ValueArray
+from preloader.prediction.counts import SEEN_BUCKETS, VALUES, Counts
 from preloader.prediction.recency import NO_MARK, SLOTS
 from preloader.prediction.state import within
 from preloader.prediction.vocabulary import FIRST, NEW, NOTHING, Vocabulary
@@ -69,7 +69,7 @@ class Scored(msgspec.Struct, frozen=True):
     numbers: IntArray
     probabilities: FloatArray
     columns: AnyIntArray
-    values: ValueArray
+    values: FloatArray
     places: IntArray
     popularity: FloatArray
     mark_columns: AnyIntArray
@@ -111,7 +111,8 @@ class Mixture:
 
     def score(self, scene: Scene) -> Scored:
         """Return the probabilities that the evidence of ``scene`` adds up to. Changes nothing."""
-        keys, values, seen = self._counts.successors(scene.rows)
+        keys, counts, seen = self._counts.successors(scene.rows)
+        values = VALUES.take(counts)
         marks = scene.marks if scene.marks.ndim == 2 else np.broadcast_to(scene.marks, (self.horizon, len(scene.marks)))
         numbers, columns, mark_columns = self._candidates(keys, scene.marked)
         size = len(numbers)
@@ -134,33 +135,38 @@ class Mixture:
         table /= table.sum(axis=1, keepdims=True)
         return Scored(numbers, table, columns, values, places, popularity, mark_columns, marks, word_places)
 
-    def learn(self, scored: Scored, number: int, steps: int) -> None:
-        """Move all weights towards what came.
+    def learn(self, scored: Scored, number: int, first: int, last: int) -> None:
+        """Move the weights of some steps towards what came.
 
         Args:
             scored: What was said before.
             number: The key that came.
-            steps: At how many steps it was awaited: 1 at a session's second item, …
+            first: The first step, from 0, that awaited it.
+            last: The step after the last one.
         """
-        errors = scored.probabilities.copy()
-        errors[:, scored.column(number)] -= 1.0
-        errors[steps:] = 0.0
-        at_keys = errors.take(scored.columns)
-        slopes = np.empty((*scored.places.shape, 2))
-        np.einsum("kcs,kcs->kc", at_keys, scored.values, out=slopes[..., 0])
+        steps = slice(first, last)
+        errors = np.zeros_like(scored.probabilities)
+        errors[steps] = scored.probabilities[steps]
+        errors[steps, scored.column(number)] -= 1.0
+        at_keys = errors.take(scored.columns[steps])
+        slopes = np.empty((*at_keys.shape[:2], 2))
+        np.einsum("kcs,kcs->kc", at_keys, scored.values[steps], out=slopes[..., 0])
         np.sum(at_keys, axis=-1, out=slopes[..., 1])  # nobody's places are at the column of nothing, where no error is
-        weights = self._contexts.take(scored.places, axis=0)
+        places = scored.places[steps]
+        weights = self._contexts.take(places, axis=0)
         weights[:, :, 2:] += slopes * slopes
         weights[:, :, :2] -= _RATE * slopes / np.sqrt(weights[:, :, 2:])
-        self._contexts[scored.places] = weights
-        slope = (errors * scored.popularity).sum(axis=1, keepdims=True)
-        self._popularity_squares += slope * slope
-        self._popularity -= _RATE * slope / np.sqrt(self._popularity_squares)
+        self._contexts[places] = weights
+        slope = errors[steps] @ scored.popularity
+        self._popularity_squares[steps, 0] += slope * slope
+        self._popularity[steps, 0] -= _RATE * slope / np.sqrt(self._popularity_squares[steps, 0])
         if scored.marks.size:
-            self._learn_marks(scored, errors)
-        for step, places in enumerate(scored.word_places[:steps]):
-            if len(places):
-                self._words.learn(places, step, errors[step])
+            self._learn_marks(scored, errors, steps)
+        if scored.word_places:
+            for step in range(first, last):
+                places = scored.word_places[step if len(scored.word_places) > 1 else 0]
+                if len(places):
+                    self._words.learn(places, step, errors[step])
 
     def context_weights(self, scored: Scored) -> FloatArray:
         """Return the two weights of each context as it was scored, shape (horizon, contexts, 2)."""
@@ -220,9 +226,9 @@ class Mixture:
                 table[step] += self._words.score(one, step)
         return places
 
-    def _learn_marks(self, scored: Scored, errors: FloatArray) -> None:
-        features = (scored.marks + self._steps * SLOTS).ravel()
-        slopes = np.bincount(features, errors.ravel()[scored.mark_columns].ravel(), self._marks.size)
+    def _learn_marks(self, scored: Scored, errors: FloatArray, steps: slice) -> None:
+        features = (scored.marks[steps] + self._steps[steps] * SLOTS).ravel()
+        slopes = np.bincount(features, errors.take(scored.mark_columns[steps].ravel()), self._marks.size)
         slopes = slopes.reshape(self._marks.shape)
         slopes[:, NO_MARK] = 0.0
         self._mark_squares += slopes * slopes

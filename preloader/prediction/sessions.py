@@ -35,7 +35,7 @@ class Sessions:
         self._at = np.zeros(capacity, np.int32)
         self._back = np.arange(horizon)
         self._rows = np.zeros((capacity, horizon, len(TEMPLATES)), np.int64)
-        self._hashes = np.zeros((capacity, horizon, len(TEMPLATES)), np.uint64)
+        self._hashes = np.zeros((capacity, horizon, len(TEMPLATES)), np.int64)
         self._marked = np.zeros((capacity, horizon, MAX_MARKS), np.int32)
         self._marks = np.full((capacity, horizon, MAX_MARKS), NO_MARK, np.int8)
         self._mark_counts = np.zeros((capacity, horizon), np.int32)
@@ -58,7 +58,7 @@ class Sessions:
         self,
         slot: int,
         rows: IntArray,
-        hashes: npt.NDArray[np.uint64],
+        hashes: list[int],
         marks: tuple[list[int], list[int]],
         words: WordArray,
     ) -> int:

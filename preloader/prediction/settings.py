@@ -31,12 +31,12 @@ class OnlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         horizon: How many items ahead it looks.
-        max_contexts: How many contexts a kind remembers; 264 bytes each with three steps, and about 110 for its index.
+        max_contexts: How many contexts a kind remembers; 133 bytes each with three steps, and about 110 for its index.
         max_keys: How many keys a kind knows.
         max_predictions: How many predictions of a kind are made at most.
         max_sessions: How many sessions are followed at once.
         max_kinds: How many kinds are learned, where they are not named.
-        word_bits: The logarithm of how many (word, key) pairs a kind tells apart; 24 bytes each with three steps.
+        word_bits: The logarithm of how many (word, key) pairs a kind tells apart; 25 bytes each with three steps.
         words: Whether texts are evidence.
         users: Whether users are told apart.
         times: Whether the time of day is evidence.

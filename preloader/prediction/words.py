@@ -16,41 +16,35 @@ from preloader.prediction.state import fitting, within
 MAX_WORDS = 96
 """How many words and word pairs are looked at."""
 
-_TEXTS = 2
+_TEXTS = 3
 _WORDS_A_TEXT = 32
-_LATE = 2  # texts that old, in items, are told apart no further
 _WORD = re.compile(r"\w+|[^\w\s]")
-_LOOKBACK = 12  # events
+_LOOKBACK = 16  # events
 _MULTIPLIER = np.uint32(constant("words") & 0xFFFF_FFFF)
-_RATES = (0.6, 0.25)  # of the first step, and of the others, whose words say less
+_RATES = (0.6, 0.12)  # of the first step, and of the others, whose words say less
 _SMALL = 1e-4
 
 WordArray = npt.NDArray[np.uint32]
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+_SILENCE = np.zeros(0, np.uint32)
 
-def heard(context: Context, prefix: str) -> WordArray:
-    """Return hashes of the words of the latest two texts, and of the latest one's word pairs, at most `MAX_WORDS`.
 
-    The same word is another one in the earlier text, in somebody else's mouth, or once items have come since.
+def heard(context: Context) -> WordArray:
+    """Return hashes of the words of the latest three texts, and of the latest one's word pairs, at most `MAX_WORDS`.
 
-    Args:
-        context: The session.
-        prefix: What the keys of the items begin with.
+    The same word is another one in an earlier text, or in somebody else's mouth.
     """
     found: list[WordArray] = []
-    items_since = 0
     for event in reversed(context.recent[-_LOOKBACK:]):
         if event.text:
             words, pairs = _hashes(event.text)
-            salt = np.uint32(text_hash(event.action, 4 * min(items_since, _LATE) + len(found)))
+            salt = np.uint32(text_hash(event.action, len(found)))
             found.append((words if found else np.concatenate([words, pairs])) ^ salt)
             if len(found) == _TEXTS:
                 break
-        for key in event.resources:
-            items_since += key.startswith(prefix)
-    return np.concatenate(found)[:MAX_WORDS] if found else np.zeros(0, np.uint32)
+    return np.concatenate(found)[:MAX_WORDS] if found else _SILENCE
 
 
 def spoken(context: Context) -> list[str]:

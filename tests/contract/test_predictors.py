@@ -306,7 +306,7 @@ def test_memory_of_the_online_predictor_is_bounded():
     model = predictor.model("k")
     assert len(model.counts) <= 2_000
     assert len(model.vocabulary.ids) <= 200
-    stated = 2_000 * 600 + (1 << 10) * 25 + 20 * 20_000 + 200 * 400
-    assert sizes[-1] < stated + 4_000_000  # … and the small caches of text hashes that all predictors share
+    stated = 2_000 * 250 + (1 << 10) * 25 + 20 * 5_000 + 200 * 400
+    assert sizes[-1] < stated + 3_500_000  # … and the live events, and the caches of hashes that all predictors share
     assert sizes[-1] < sizes[0] + 1_500_000
     assert_sound(predictor.predict(Context("user1", "session1")), 3)

@@ -1,0 +1,113 @@
+"""Recipes: what to train, on what, and how it is validated. They are TOML files whose mistakes are shown in place."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from preloader.checks import shown
+from preloader.errors import ConfigurationError
+from preloader.prediction.settings import OnlineSettings
+from preloader.toml import TomlDocument, did_you_mean
+
+Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class DataRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is learned from.
+
+    Attributes:
+        format: The histories' format, as ``--format`` takes it.
+        kinds: The resource kinds to predict.
+        description: Where the data are from, for the card.
+        licence: Under which licence they stand, for the card.
+        min_sessions: Fewer sessions to learn from are refused.
+        min_items: Fewer items of a kind to learn from are refused.
+    """
+
+    format: Name
+    kinds: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
+    description: str = ""
+    licence: str = ""
+    min_sessions: Count = 10
+    min_items: Count = 200
+
+
+class ValidationRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the model is validated before it is fitted on everything.
+
+    Attributes:
+        share: How much of the sessions to learn from, from their end, is held out.
+        bootstraps: How many resamples the intervals are made of.
+    """
+
+    share: Share = 0.2
+    bootstraps: Count = 200
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole recipe.
+
+    Attributes:
+        name: Its name, which the bundle's card bears.
+        model: The sort of model.
+        data: What is learned from.
+        online: The settings of the online predictor.
+        validation: How it is validated.
+    """
+
+    name: Name
+    model: Literal["online"]
+    data: DataRecipe
+    online: OnlineSettings = OnlineSettings()
+    validation: ValidationRecipe = ValidationRecipe()
+
+
+def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: The file.
+        overrides: Assignments that take the place of what the file says, as in ``online.max_contexts=1000``.
+
+    Raises:
+        ConfigurationError: The file or an override is wrong; file, line and field are named.
+    """
+    recipe = TomlDocument.read(path).convert((), Recipe)
+    for override in overrides:
+        recipe = _overridden(recipe, override)
+    return recipe
+
+
+def _overridden(recipe: Recipe, override: str) -> Recipe:
+    field, _, written = override.partition("=")
+    names = field.strip().split(".")
+    whole = msgspec.to_builtins(recipe)
+    table: Any = whole
+    for name in names[:-1]:
+        table = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(table, dict) or names[-1] not in table:
+        known = [f"{part}.{name}" for part, held in whole.items() if isinstance(held, dict) for name in held]
+        raise ConfigurationError(
+            f"--set {override!r}: {shown(field.strip())} is no field of a recipe; {did_you_mean(field.strip(), known)}"
+        )
+    table[names[-1]] = _value(written.strip())
+    try:
+        return msgspec.convert(whole, Recipe)
+    except msgspec.ValidationError as error:
+        reason = str(error.__cause__ or error)
+        raise ConfigurationError(f"--set {override!r}: {reason}") from None
+
+
+def _value(written: str) -> Any:
+    """Return a TOML value; what is none is taken for a string, so that a shell needs no quotes within quotes."""
+    try:
+        return tomllib.loads(f"value = {written}")["value"]
+    except tomllib.TOMLDecodeError:
+        return written
