@@ -69,6 +69,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: ValidationRecipe = ValidationRecipe()
 
 
+_PARTS: dict[str, type[msgspec.Struct]] = {
+    "data": DataRecipe,
+    "online": OnlineSettings,
+    "validation": ValidationRecipe,
+}
+
+
 def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe.
 
@@ -79,7 +86,11 @@ def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         ConfigurationError: The file or an override is wrong; file, line and field are named.
     """
-    recipe = TomlDocument.read(path).convert((), Recipe)
+    document = TomlDocument.read(path)
+    for name, part in _PARTS.items():  # one by one, so that a mistake in one is told from its own fields
+        if isinstance(document.data.get(name), dict):
+            document.convert((name,), part)
+    recipe = document.convert((), Recipe)
     for override in overrides:
         recipe = _overridden(recipe, override)
     return recipe

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[0-9A-Za-z_.-]{1,80}\.npy")
 _KINDS = "biuf"
 _MAX_ARRAYS = 4_096
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_LEVEL = 1  # states are saved every few minutes, and mostly are zeros
+_LEVEL = 6
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 

@@ -11,7 +11,7 @@ from preloader.checks import shown
 from preloader.errors import BundleError
 
 SCHEMA = 1
-_HASH_DIGITS = 12
+_HASH_DIGITS = 10
 
 FileName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}\Z")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]

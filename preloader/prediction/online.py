@@ -28,8 +28,8 @@ class OnlinePredictor:
     ``p_use_if_loaded`` are learned from what happened within the horizon and within 10 items (`reuse`).
 
     Memory is bounded: for each kind at most ``max_contexts`` × 250 bytes, ``max_keys`` × 400 bytes, ``2 ** word_bits``
-    × 25 bytes once texts are heard, and ``max_sessions`` × 5 kB, with three steps; the live sessions' latest events come
-    on top. The oldest contexts, and the keys unused for longest, are forgotten.
+    × 25 bytes once texts are heard, and ``max_sessions`` × 5 kB, with three steps; the live sessions' latest events
+    come on top. The oldest contexts, and the keys unused for longest, are forgotten.
 
     Args:
         kinds: The resource kinds to predict; every kind that is met, if not given.

@@ -1,0 +1,174 @@
+"""From a recipe and a history to a bundle with a card."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from preloader.cli import build
+from preloader.errors import ConfigurationError, HistoryError, PreloaderError
+from preloader.evaluation import task_of_split
+from preloader.events import Context, Event
+from preloader.history import load_sessions, reader_of
+from preloader.learning.fit import fit_part, validation_cut
+from preloader.learning.recipe import read_recipe
+from preloader.prediction import load_bundle
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
+HOUSEHOLD = "household:seed=1,users=2,days=6"
+RECIPE = """
+name = "small"
+model = "online"
+[data]
+format = "household"
+kinds = ["component"]
+licence = "none: simulated"
+min_sessions = 5
+min_items = 20
+[online]
+max_contexts = 500
+word_bits = 10
+max_sessions = 4
+[validation]
+bootstraps = 5
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(build(), [str(one) for one in arguments])
+
+
+def trained(recipe, out, *more):
+    result = run("train", "--history", HOUSEHOLD, "--recipe", recipe, "--out", out, "--json", *more)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_shipped_recipes_are_right(path):
+    assert read_recipe(path).name == path.stem
+
+
+def test_a_bundle_is_trained_on_the_fit_part_alone(recipe, tmp_path):
+    told = trained(recipe, tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle")
+    rule = reader_of("household").rule
+    task = task_of_split(load_sessions([HOUSEHOLD], "household"), rule, "component")
+    fitted_on = loaded.manifest.fitted_on
+    assert len(fitted_on.sessions) == len(task.fit)
+    assert all(fitted_on.holds(session.user, session.session) for session in task.fit)
+    assert not any(fitted_on.holds(session.user, session.session) for session in task.test)
+    assert loaded.predictor().predict(Context("person1", "new"))
+    assert loaded.manifest.command.startswith("preloader train --history household:seed=1")
+    rows = told["validation"]["component"]
+    assert {(row["predictor"], row["learn"]) for row in rows} == {
+        (name, learn) for name in ("online", "order2") for learn in ("frozen", "online")
+    }
+
+
+def test_the_card_holds_data_licence_figures_and_command(recipe, tmp_path):
+    trained(recipe, tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "CARD.md").read_text()
+    for words in ("# small", "none: simulated", "| `component` | online | frozen | 1 |", "preloader train --history"):
+        assert words in card
+
+
+def test_the_same_command_makes_the_same_bundle(recipe, tmp_path):
+    for name in "ab":
+        trained(recipe, tmp_path / name / "bundle")
+    for file in ("state.json", "arrays.npz"):
+        assert (tmp_path / "a" / "bundle" / file).read_bytes() == (tmp_path / "b" / "bundle" / file).read_bytes()
+
+
+def test_validation_is_held_out_from_the_end(recipe):
+    read = read_recipe(recipe)
+    rule = reader_of("household").rule
+    sessions = fit_part(load_sessions([HOUSEHOLD], "household"), rule, read)
+    cut = validation_cut(sessions, read)
+    assert cut == round(0.8 * len(sessions))
+    assert max(one.start_s for one in sessions[:cut]) <= min(one.start_s for one in sessions[cut:])
+
+
+def test_a_history_that_is_too_small_is_refused(recipe, tmp_path):
+    for more, words in (
+        (("--set", "data.min_sessions=1000"), "sessions to learn from"),
+        (("--set", "data.min_items=100000"), "items of the kind 'component'"),
+        (("--set", "data.kinds=['tool']"), "'tool'"),
+    ):
+        with pytest.raises(HistoryError, match=words):
+            trained(recipe, tmp_path / "bundle", *more)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[data]", "small.toml:5, field 'data.form': is unknown; did you mean 'format'?"),
+        ('model = "online"', "small.toml:3, field 'model'"),
+        ("max_contexts = 500", "small.toml:11, field 'online.max_contexts'"),
+        ("bootstraps = 5", "field 'validation.bootstrap': is unknown; did you mean 'bootstraps'?"),
+        ('name = "small"', "small.toml:2, field 'name'"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_shown_in_place(recipe, line, words):
+    wrong = {
+        "[data]": "[data]\nform = 7",
+        'model = "online"': 'model = "oracle"',
+        "max_contexts = 500": "max_contexts = -1",
+        "bootstraps = 5": "bootstrap = 5",
+        'name = "small"': "name = 3",
+    }[line]
+    recipe.write_text(RECIPE.replace(line, wrong))
+    with pytest.raises(ConfigurationError) as caught:
+        read_recipe(recipe)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("online.max_context=1", "did you mean 'online.max_contexts'"),
+        ("online.max_contexts=many", "online.max_contexts"),
+        ("online.max_contexts=0", "max_contexts"),
+        ("nonsense", "no field"),
+        ("data.min_items.x=1", "no field"),
+    ],
+)
+def test_a_wrong_override_is_named(recipe, override, words):
+    with pytest.raises(PreloaderError, match="--set") as caught:
+        read_recipe(recipe, [override])
+    assert words in str(caught.value)
+
+
+def test_overrides_take_the_place_of_what_the_file_says(recipe):
+    read = read_recipe(recipe, ["online.max_contexts=777", "data.description=Our own"])
+    assert (read.online.max_contexts, read.data.description) == (777, "Our own")
+
+
+def test_the_shipped_bundle_is_small_labelled_and_predicts():
+    path = ROOT / "models" / "household-online"
+    assert sum(file.stat().st_size for file in path.iterdir()) <= 300_000
+    loaded = load_bundle(path)
+    assert "imulated" in (path / "CARD.md").read_text()
+    spoken = Event(
+        user="person1",
+        session="today",
+        time_s=1_790_000_000.0,
+        action="user",
+        text="turn on the lights",
+        context={"place": "bedroom"},
+    )
+    predictions = loaded.predictor().predict(Context("person1", "today").after(spoken))
+    assert predictions[0].key == "component:lights"
+    assert predictions[0].per_step[0] > 0.5
