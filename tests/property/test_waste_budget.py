@@ -178,6 +178,19 @@ def test_a_drift_that_turns_everything_to_waste_costs_the_burst_and_no_more():
     assert 1 <= wasted <= 4
 
 
+def test_many_small_uses_do_not_pay_for_a_large_waste():
+    sizes = {f"component:small{at}": 1 for at in range(50)} | {f"component:large{at}": 100 for at in range(50)}
+    policy = WasteBudget(Reckless(), 0.5, burst=1.0, trickle=0.0)
+    wasted = 0
+    for key, size in sizes.items():
+        (decision,) = policy.decide([fake_prediction(key, 1.0)], set(), budget_of(sizes))
+        if decision.tier is not None:
+            policy.outcome(ended(key, PreloadOutcome.USED if size == 1 else PreloadOutcome.WASTED, size))
+            wasted += size * (size > 1)
+    assert policy.count.used == 50
+    assert wasted == 100  # 1 × 100 + 1 × 50 bytes were allowed
+
+
 def test_what_was_dropped_or_failed_is_refunded():
     policy = WasteBudget(Reckless(), 0.1, burst=1.0, trickle=0.0)
     for outcome in [PreloadOutcome.DROPPED, PreloadOutcome.FAILED] * 20:

@@ -5,10 +5,11 @@ import logging
 
 import pytest
 
+from preloader.cache import LRUEviction
 from preloader.errors import ClosedError, LoadError
 from preloader.events import Event, Need, NeedOutcome, Preload, PreloadOutcome
 from preloader.manager import PreloadManager
-from preloader.ports import Cost
+from preloader.ports import Cost, Loaded
 from preloader.replay.clock import run_virtual
 from preloader.scheduling.execution import InlineExecutor
 from preloader.settings import Settings
@@ -130,20 +131,60 @@ def test_a_preempted_dependency_ends_the_preload_that_waited_for_it():
     provider.assert_all_unloaded()
 
 
-def test_a_slot_that_is_being_vacated_is_not_taken_from_a_second_load():
-    provider = FakeProvider(costs("a", "b", "x", seconds=10.0))
-    scene = Scene(provider, {"go": [sure("a"), sure("b")], "on": [sure("b")]}, settings={"loaders": 2})
+def test_what_a_need_has_joined_is_used_even_if_its_session_ends_meanwhile():
+    scene = Scene(FakeProvider(costs("a")), {"go": [sure("a")]})
 
     async def script(manager):
         scene.observe("go")
-        await asyncio.sleep(1)
-        scene.observe("on")  # a is on its way out
-        await manager.get("component:x")
-        await manager.get("component:b")
+        await asyncio.sleep(0.5)
+        need = asyncio.create_task(manager.get("component:a"))
+        await asyncio.sleep(0.1)
+        manager.end_session("u", "s")
+        await need
 
     scene.run(script)
-    assert manager_count(scene, "preemptions") == 0
-    assert ("b", PreloadOutcome.USED, "used") in scene.preloads()
+    assert scene.preloads() == [("a", PreloadOutcome.USED, "joined in flight")]
+
+
+class Growing(FakeProvider):
+    """Makes more than it said."""
+
+    async def load(self, key):
+        loaded = await super().load(key)
+        return Loaded(loaded.value, 10 * loaded.bytes)
+
+
+def test_what_turns_out_not_to_fit_is_used_if_joined_and_wasted_if_not():
+    provider = Growing(costs("a", "b"))
+    scene = Scene(provider, {"go": [sure("a"), sure("b")]}, settings={"budget_bytes": 500})
+
+    async def script(manager):
+        scene.observe("go")
+        await asyncio.sleep(0.5)
+        await manager.get("component:a")
+        await asyncio.sleep(1)
+
+    scene.run(script)
+    assert sorted(scene.preloads()) == [
+        ("a", PreloadOutcome.USED, "joined in flight"),
+        ("b", PreloadOutcome.WASTED, "larger than expected: it did not fit"),
+    ]
+    assert [value.key for value in provider.live] == ["component:a"]  # handed over for good
+
+
+def test_a_dependency_that_was_needed_by_itself_is_not_counted_as_its_dependents_waste():
+    provider = FakeProvider(costs("b", "t"), {"component:t": ["component:b"]})
+    scene = Scene(provider, {"go": [sure("t")]})
+
+    async def script(manager):
+        scene.observe("go")
+        await asyncio.sleep(5)
+        await manager.get("component:b")
+        manager.end_session("u", "s")
+
+    scene.run(script)
+    (preload,) = [end for end in scene.ended if isinstance(end, Preload)]
+    assert (preload.outcome, preload.bytes) == (PreloadOutcome.WASTED, 100)
 
 
 def manager_count(scene, name):
@@ -209,6 +250,30 @@ def test_a_need_that_is_cancelled_while_freshness_is_checked_is_counted_and_pins
 
     scene.run(script)
     assert len(scene.needs()) == 2
+
+
+@pytest.mark.parametrize("is_stale", [True, False])
+def test_a_freshness_check_that_outlives_the_manager_starts_nothing_and_leaks_nothing(is_stale):
+    provider = SlowToTell(costs("a"))
+    scene = Scene(provider)
+
+    async def main():
+        async with scene.manager as manager:
+            await manager.get("component:a")
+            need = asyncio.create_task(manager.get("component:a"))
+            await asyncio.sleep(0.5)
+            if is_stale:
+                provider.change("component:a")
+        if is_stale:
+            with pytest.raises(ClosedError):
+                await need
+        else:
+            await need
+        await asyncio.sleep(1)
+
+    run_virtual(main())
+    assert len(provider.started) == 1
+    provider.assert_all_unloaded()
 
 
 def test_what_is_in_use_at_shutdown_is_unloaded_with_its_last_use():
@@ -324,6 +389,20 @@ def test_a_hint_writes_off_only_what_it_started():
     assert scene.preloads() == [("a", PreloadOutcome.USED, "used")]
 
 
+def test_the_timer_of_a_hint_ends_with_its_preload():
+    scene = Scene(FakeProvider(costs("a")))
+
+    async def script(manager):
+        manager.hint("component:a", 0.95, ttl_s=1e6)
+        await asyncio.sleep(2)
+        timers = [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]
+        assert len(timers) == 1
+        await manager.get("component:a")
+        assert timers[0].cancelled()
+
+    scene.run(script)
+
+
 def test_a_hint_belongs_to_no_session_not_even_one_without_a_name():
     scene = Scene(FakeProvider(costs("a", seconds=5.0)))
 
@@ -408,6 +487,28 @@ def test_a_faulty_provider_harms_its_own_keys_only(faulty, caplog):
 
     scene.run(script)
     assert scene.manager.statistics().ledger.open_preloads == 0
+    provider.assert_all_unloaded()
+
+
+class RaisingEviction(LRUEviction):
+    name = "raising"
+
+    def victims(self, bytes_needed, pinned, predictions, candidate=None):
+        raise ZeroDivisionError
+
+
+def test_an_eviction_policy_that_raises_after_a_load_leaks_nothing(caplog):
+    caplog.set_level(logging.CRITICAL, "preloader")
+    provider = Growing(costs("a", "b"))
+    scene = Scene(provider, settings={"budget_bytes": 1_500}, eviction=RaisingEviction())
+
+    async def script(manager):
+        await manager.get("component:a")
+        with pytest.raises(LoadError, match="ZeroDivisionError"):
+            await manager.get("component:b")
+
+    scene.run(script)
+    assert len(provider.loaded) == 2
     provider.assert_all_unloaded()
 
 

@@ -136,6 +136,23 @@ def test_a_promoted_load_overtakes_speculation_and_preempts():
     run_virtual(main())
 
 
+def test_a_slot_that_is_about_to_be_free_saves_the_other_load():
+    async def main():
+        loads = Loads(2)
+        leaving = loads.start("a")
+        loads.start("b")
+        await turns()
+        waiting = loads.start("c")
+        await turns()
+        leaving.cancel("test")
+        loads.slots.promote(waiting)
+        await turns()
+        assert sorted(loads.running) == ["b", "c"]
+        assert loads.slots.preemptions == 0
+
+    run_virtual(main())
+
+
 def test_promotion_reaches_what_a_load_waits_for():
     async def main():
         slots = LoadSlots(None)
