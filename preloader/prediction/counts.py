@@ -177,14 +177,18 @@ class Counts:
         return row
 
     def _make_room(self, rows: IntArray, key: int) -> IntArray:
-        """Put a key in the place of each row's weakest, and return the places."""
-        weakest: IntArray = self._counts.take(rows, axis=0).sum(axis=1).argmin(axis=-1)
-        is_lost = self._counts[rows, :, weakest].any(axis=1)
-        self._keys[rows, weakest] = key
-        if is_lost.any():
-            self._counts[rows, :, weakest] = 0
-            self._summarise(rows[is_lost])
-        return weakest
+        """Put a key in a free place of each row, or in that of its weakest, and return the places."""
+        keys = self._keys.take(rows, axis=0)
+        places: IntArray = keys.argmin(axis=-1)  # nothing is number 0, so that a free place comes first
+        full = keys.min(axis=-1) > NOTHING
+        if full.any():
+            crowded = rows[full]
+            weakest = self._counts.take(crowded, axis=0).sum(axis=1).argmin(axis=-1)
+            places[full] = weakest
+            self._counts[crowded, :, weakest] = 0
+            self._summarise(crowded)
+        self._keys[rows, places] = key
+        return places
 
     def _halve(self, rows: IntArray) -> None:
         rows = np.unique(rows)

@@ -20,8 +20,8 @@ from preloader.prediction.state import fitting
 from preloader.prediction.vocabulary import FIRST, NEW, Vocabulary
 from preloader.prediction.words import WordArray, WordWeights, heard
 
-_LATER_STEPS_EVERY = 3
-"""The weights of the later steps are learned from every third item: they cost as much as all the rest."""
+_LATER_STEPS_EVERY = 6
+"""The weights of the later steps are learned from every sixth item: they cost as much as all the rest."""
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
