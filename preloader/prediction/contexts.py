@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
 
 from preloader.events import Context, Event
+from preloader.prediction import kernel
 from preloader.prediction.hashing import NONE, constant, text_hash
 
 _LONGEST_RUN = 12
@@ -70,12 +72,9 @@ TEMPLATES = _templates(
 )
 """Every context that is looked up, the shortest of each scope first."""
 
-_MULTIPLIERS = tuple(constant(name) for name in INGREDIENTS)
-_PLANS = tuple(
-    (constant(f"template {index}"), tuple(INGREDIENTS.index(name) for name in template.ingredients))
-    for index, template in enumerate(TEMPLATES)
-)
-_MASK = (1 << 62) - 1
+_MULTIPLIERS = np.array([constant(name) for name in INGREDIENTS], np.uint64)
+_STARTS = np.array([constant(f"template {index}") for index in range(len(TEMPLATES))], np.uint64)
+_MEMBERS = np.array([[name in template.ingredients for name in INGREDIENTS] for template in TEMPLATES], np.uint8)
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -102,7 +101,11 @@ class Past(msgspec.Struct, frozen=True):
                 running = False
             elif running:
                 run += 1
-            items += [key for key in reversed(resources) if key.startswith(prefix)]
+            if len(resources) == 1:
+                if resources[0].startswith(prefix):
+                    items.append(resources[0])
+            elif resources:
+                items += [key for key in reversed(resources) if key.startswith(prefix)]
             if len(items) >= _ITEMS:
                 break
         return cls(context, items[:_ITEMS], min(run, _LONGEST_RUN))
@@ -125,18 +128,13 @@ class Past(msgspec.Struct, frozen=True):
             _circumstances_hash(latest),
             _time_slot(latest) if with_time else NONE,
         )
-        products = [value * multiplier for value, multiplier in zip(ingredients, _MULTIPLIERS, strict=True)]
-        return [_mixed(sum([products[one] for one in plan], start)) for start, plan in _PLANS]
+        hashes: list[int] = kernel.active.mix(_MULTIPLIERS, _STARTS, _MEMBERS, ingredients)
+        return hashes
 
     def describe(self, template: Template) -> str:
         """Return a context in words."""
         said = [_IN_WORDS[name](self) for name in template.ingredients]
         return ", ".join(said) or "at any time"
-
-
-def _mixed(value: int) -> int:
-    """Let the high bits, which sums of products mix best, reach the low ones."""
-    return (value ^ (value >> 32)) & _MASK
 
 
 def _deed_hash(event: Event | None) -> int:

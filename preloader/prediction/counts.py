@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from preloader.prediction import kernel
 from preloader.prediction.state import fitting, within
+from preloader.prediction.twin import summaries
 from preloader.prediction.vocabulary import NOTHING
 
 SUCCESSORS = 16
@@ -33,7 +35,9 @@ def _seen_table() -> ByteArray:
     return table
 
 
-_SEEN = _seen_table()
+SEEN = _seen_table()
+"""The bucket of each summary."""
+
 VALUES = np.log1p(np.arange(256) / BETA)
 """The evidence of a count: ``log(1 + count / BETA)``."""
 
@@ -52,12 +56,11 @@ class Counts:
     def __init__(self, horizon: int, capacity: int) -> None:
         self._keys = np.zeros((capacity + 1, SUCCESSORS), np.int32)
         self._counts = np.zeros((capacity + 1, horizon, SUCCESSORS), np.uint8)
-        self._flat_counts = self._counts.reshape(-1, SUCCESSORS)
         self._summary = np.zeros((capacity + 1, horizon), np.int16)  # the total times `_RANGE`, plus the largest count
         self._hashes = np.zeros(capacity + 1, np.int64)
         self._rows: dict[int, int] = {}
         self._next = 1
-        self._steps = np.arange(horizon)[:, None]
+        self._tables = (self._keys, self._counts, self._summary)
         self._capacity = capacity
 
     def __len__(self) -> int:
@@ -66,34 +69,26 @@ class Counts:
     def find(self, hashes: list[int]) -> IntArray:
         """Return the rows of contexts, 0 for those not known."""
         get = self._rows.get
-        return np.array([get(value, 0) for value in hashes])
+        return np.array([get(value, 0) for value in hashes], np.int64)
 
     def find_or_add(self, hashes: list[int]) -> IntArray:
         """Return the rows of contexts, after giving the unknown ones the rows of the oldest."""
         get = self._rows.get
-        return np.array([get(value) or self._add(value) for value in hashes])
+        return np.array([get(value) or self._add(value) for value in hashes], np.int64)
 
-    def still(self, rows: IntArray, hashes: IntArray) -> IntArray:
-        """Return the rows that still are of these contexts, 0 in place of the others."""
-        still: IntArray = rows * (self._hashes.take(rows) == hashes)
-        return still
+    @property
+    def hashes(self) -> IntArray:
+        """Whose each row is: the state itself."""
+        return self._hashes
 
-    def successors(self, rows: IntArray) -> tuple[NumberArray, ByteArray, ByteArray]:
-        """Return what followed contexts.
+    @property
+    def tables(self) -> tuple[NumberArray, ByteArray, npt.NDArray[np.int16]]:
+        """The keys, counts and summaries of all rows, as `twin.count` describes them."""
+        return self._tables
 
-        Args:
-            rows: Shape (contexts,): the same at every step; or (horizon, contexts): others at each.
-
-        Returns:
-            Keys and counts, of shape (horizon, contexts, SUCCESSORS), of which the first may lack the first axis; and
-            how much each context has seen, as a bucket: (horizon, contexts).
-        """
-        keys = self._keys.take(rows, axis=0)
-        if rows.ndim == 1:
-            counts = self._counts.take(rows, axis=0).transpose(1, 0, 2)
-            return keys, counts, _SEEN.take(self._summary.take(rows, axis=0).T)
-        at = rows * len(self._steps) + self._steps
-        return keys, self._flat_counts.take(at, axis=0), _SEEN.take(self._summary.take(at))
+    def keys_of(self, rows: IntArray) -> NumberArray:
+        """Return the keys that followed contexts."""
+        return self._keys.take(rows, axis=0)
 
     def told(self, rows: IntArray, key: int) -> list[tuple[int, int, bool]]:
         """Return of each row, at the first step: the key's count, the total, and whether the key is held."""
@@ -104,22 +99,7 @@ class Counts:
 
     def count(self, rows: IntArray, key: int) -> None:
         """Count that ``key`` came: at step k after the contexts of ``rows[k - 1]``, shape (up to horizon, contexts)."""
-        matches = self._keys.take(rows, axis=0) == key
-        places = matches.argmax(axis=-1)
-        known = matches.any(axis=-1)
-        if not known.all():
-            places[~known] = self._make_room(rows[~known], key)
-        at = rows * len(self._steps) + self._steps[: len(rows)]
-        cells = at * SUCCESSORS + places
-        counts = self._counts.take(cells) + np.uint8(1)
-        self._counts.put(cells, counts)
-        totals, tops = np.divmod(self._summary.take(at), np.int16(_RANGE))
-        totals += np.int16(1)
-        self._summary.put(at, totals * np.int16(_RANGE) + np.maximum(tops, counts))
-        if totals.max() >= _FULL:
-            self._halve(rows[totals >= _FULL])
-        if not rows.all():
-            self._empty(0)
+        kernel.active.count(*self._tables, rows, key, rows.shape[1])
 
     def forget_keys(self, keys: IntArray) -> None:
         """Remove keys from all rows."""
@@ -176,29 +156,9 @@ class Counts:
         self._hashes[row] = value
         return row
 
-    def _make_room(self, rows: IntArray, key: int) -> IntArray:
-        """Put a key in a free place of each row, or in that of its weakest, and return the places."""
-        keys = self._keys.take(rows, axis=0)
-        places: IntArray = keys.argmin(axis=-1)  # nothing is number 0, so that a free place comes first
-        full = keys.min(axis=-1) > NOTHING
-        if full.any():
-            crowded = rows[full]
-            weakest = self._counts.take(crowded, axis=0).sum(axis=1).argmin(axis=-1)
-            places[full] = weakest
-            self._counts[crowded, :, weakest] = 0
-            self._summarise(crowded)
-        self._keys[rows, places] = key
-        return places
-
-    def _halve(self, rows: IntArray) -> None:
-        rows = np.unique(rows)
-        self._counts[rows] >>= 1
-        self._summarise(rows)
-
     def _summarise(self, rows: IntArray) -> None:
         """Compute the summaries of rows from their counts."""
-        counts = self._counts[rows]
-        self._summary[rows] = counts.sum(axis=-1, dtype=np.int16) * np.int16(_RANGE) + counts.max(axis=-1)
+        self._summary[rows] = summaries(self._counts[rows])
 
     def _empty(self, row: int) -> None:
         self._keys[row] = NOTHING

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from preloader.events import Context, Prediction
+from preloader.prediction import kernel
 from preloader.prediction.contexts import Past
 from preloader.prediction.counts import Counts
 from preloader.prediction.mixture import Mixture, Scene, Scored
@@ -22,6 +23,8 @@ from preloader.prediction.words import WordArray, WordWeights, heard
 
 _LATER_STEPS_EVERY = 6
 """The weights of the later steps are learned from every sixth item: they cost as much as all the rest."""
+
+_HOPELESS_STEP, _HOPELESS_USE = 1e-4, 1e-3
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -38,7 +41,7 @@ class Evidence(msgspec.Struct, frozen=True):
     def scene(self, rows: IntArray) -> Scene:
         """Return the evidence as the mixture takes it, the same for all steps."""
         marked, slots = self.marks
-        return Scene(rows, np.array(marked, np.int64), np.array(slots, np.int64), [self.words])
+        return Scene(rows, np.array(marked, np.int32), np.array(slots, np.int8), [self.words])
 
 
 class KindModel:
@@ -86,7 +89,7 @@ class KindModel:
         return scored
 
     def predict(self, context: Context, steps: int, most: int) -> list[Prediction]:
-        """Return at most ``most`` predictions, likeliest next item first."""
+        """Return at most ``most`` predictions, likeliest next item first, without the hopeless ones."""
         if len(self.vocabulary) == FIRST:
             return []
         scored = self.score(self.evidence(context))
@@ -94,7 +97,11 @@ class KindModel:
         soon, loaded = self.reuse.estimate(*self.reuse.features(scored, columns))
         keys = [self.vocabulary.keys[number] for number in scored.numbers.take(columns).tolist()]
         per_step = zip(*scored.probabilities[:steps].take(columns, axis=1).tolist(), strict=True)
-        return list(map(Prediction, keys, per_step, loaded.tolist(), soon.tolist()))
+        return [
+            Prediction(key, chances, if_loaded, if_soon)
+            for key, chances, if_loaded, if_soon in zip(keys, per_step, loaded.tolist(), soon.tolist(), strict=True)
+            if if_loaded >= _HOPELESS_USE or max(chances) >= _HOPELESS_STEP
+        ]
 
     def learn(self, context: Context, key: str, time_s: float) -> None:
         """Learn that ``key`` was the next item after ``context``."""
@@ -107,14 +114,15 @@ class KindModel:
                 self._watch(slot, evidence)
         rows = self.counts.find_or_add(evidence.hashes)
         items = self.sessions.push(slot, rows, evidence.hashes, evidence.marks, evidence.words)
-        scene = self.sessions.scene(slot, items, self.counts)
+        rows = self.sessions.rows(slot, items, self.counts)
         if items > 1 and self._learned % _LATER_STEPS_EVERY == 0:
+            scene = self.sessions.scene(slot, items, rows)
             self.mixture.learn(self.mixture.score(scene), number or NEW, 1, items)
         is_new = number is None
         if number is None:
-            self.counts.count(scene.rows[:items], NEW)
+            self.counts.count(rows[:items], NEW)
             number = self._name(key)
-        self.counts.count(scene.rows[:items], number)
+        self.counts.count(rows[:items], number)
         self.vocabulary.count(number, is_new=is_new)
         self.reuse.came(slot, number, time_s)
         self._learned += 1
@@ -178,8 +186,9 @@ class KindModel:
 
 def _likeliest(scored: Scored, most: int) -> IntArray:
     """Return the columns of the keys that are likeliest next, likeliest first, ties in the order of their numbers."""
-    order = np.argsort(-scored.probabilities[0], kind="stable")[: most + FIRST]
-    chosen: IntArray = order[scored.numbers[order] >= FIRST][:most]
+    size = len(scored.numbers)
+    chosen = np.empty(min(most, size - FIRST), np.int64)  # two of the candidates are no key's, and stand first
+    kernel.active.likeliest(chosen, scored.probabilities, FIRST, size)
     return chosen
 
 

@@ -9,22 +9,20 @@ of the log loss online (Adagrad), so the result is calibrated as it goes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from preloader.prediction import kernel
 from preloader.prediction.contexts import TEMPLATES
-from preloader.prediction.counts import SEEN_BUCKETS, VALUES, Counts
-from preloader.prediction.recency import NO_MARK, SLOTS
+from preloader.prediction.counts import SEEN, SEEN_BUCKETS, SUCCESSORS, VALUES, Counts
+from preloader.prediction.recency import SLOTS
 from preloader.prediction.state import within
-from preloader.prediction.vocabulary import FIRST, NEW, NOTHING, Vocabulary
+from preloader.prediction.vocabulary import FIRST, NEW, Vocabulary
 from preloader.prediction.words import WordArray, WordWeights
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-AnyIntArray = npt.NDArray[np.integer[Any]]
 
 SPARSE_FROM = 512
 """In smaller vocabularies every key is a candidate, in larger ones those that some evidence proposes."""
@@ -32,7 +30,7 @@ SPARSE_FROM = 512
 _RATE, _MARK_RATE = 0.03, 0.06
 _FIRST_WEIGHT, _FIRST_POPULARITY = 0.15, 0.5
 _FIRST_SQUARES = 0.1
-_NEVER = -1e30
+_NUMBERS = np.arange(SPARSE_FROM)
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -46,8 +44,8 @@ class Scene(msgspec.Struct, frozen=True):
     """
 
     rows: IntArray
-    marked: AnyIntArray
-    marks: AnyIntArray
+    marked: npt.NDArray[np.int32]
+    marks: npt.NDArray[np.int8]
     words: list[WordArray]
 
 
@@ -62,19 +60,21 @@ class Scored(msgspec.Struct, frozen=True):
         places: Where the contexts' weights stand, by how much each has seen: (horizon, contexts).
         popularity: The candidates' log-popularity.
         mark_columns: Where the marked keys stand in the flattened probabilities: (horizon, marks).
-        marks: The features of the marks: (horizon, marks).
-        word_places: Where the weights of the words stand, once or one a step; empty without words.
+        marks: The features of the marks: (marks,) or (horizon, marks).
+        words: The hashes of the words, once or one array a step.
+        hashes: The hashes of the candidates' keys.
     """
 
     numbers: IntArray
     probabilities: FloatArray
-    columns: AnyIntArray
+    columns: IntArray
     values: FloatArray
     places: IntArray
     popularity: FloatArray
-    mark_columns: AnyIntArray
-    marks: AnyIntArray
-    word_places: list[IntArray]
+    mark_columns: IntArray
+    marks: npt.NDArray[np.int8]
+    words: list[WordArray]
+    hashes: WordArray
 
     def column(self, number: int) -> int:
         """Return the column of a key; that of a new key if it is no candidate."""
@@ -105,35 +105,35 @@ class Mixture:
         self._marks = np.zeros((horizon, SLOTS))
         self._popularity_squares = np.full_like(self._popularity, _FIRST_SQUARES)
         self._mark_squares = np.full_like(self._marks, _FIRST_SQUARES)
-        self._steps = np.arange(horizon)[:, None]
-        self._sorts = np.arange(horizon * len(TEMPLATES)).reshape(horizon, -1) * SEEN_BUCKETS
         self._column_of = np.zeros(0, np.int64)
 
     def score(self, scene: Scene) -> Scored:
         """Return the probabilities that the evidence of ``scene`` adds up to. Changes nothing."""
-        keys, counts, seen = self._counts.successors(scene.rows)
-        values = VALUES.take(counts)
-        marks = scene.marks if scene.marks.ndim == 2 else np.broadcast_to(scene.marks, (self.horizon, len(scene.marks)))
-        numbers, columns, mark_columns = self._candidates(keys, scene.marked)
-        size = len(numbers)
-        starts = self._steps * size
-        columns = columns + starts[:, :, None]
-        mark_columns = mark_columns + starts
-        places = self._sorts + seen
-        weights = self._contexts.take(places, axis=0)
-        added = values * weights[:, :, 0, None]
-        added += weights[:, :, 1, None]
-        scores = np.bincount(columns.ravel(), added.ravel(), self.horizon * size)
-        if marks.size:
-            scores += np.bincount(mark_columns.ravel(), self._marks[self._steps, marks].ravel(), self.horizon * size)
-        popularity = self._vocabulary.log_popularity(numbers)
-        table = scores.reshape(self.horizon, size) + self._popularity * popularity
-        word_places = self._add_words(table, scene.words, numbers)
-        table[:, NOTHING] = _NEVER  # numbers ascend, and 0 always is among them
-        table -= table.max(axis=1, keepdims=True)
-        np.exp(table, out=table)
-        table /= table.sum(axis=1, keepdims=True)
-        return Scored(numbers, table, columns, values, places, popularity, mark_columns, marks, word_places)
+        numbers, column_of = self._candidates(scene)
+        horizon, size = self.horizon, len(numbers)
+        shape = (horizon, scene.rows.shape[-1])
+        scored = Scored(
+            numbers,
+            np.empty((horizon, size)),
+            np.empty((*shape, SUCCESSORS), np.int64),
+            np.empty((*shape, SUCCESSORS)),
+            np.empty(shape, np.int64),
+            np.empty(size),
+            np.empty((horizon, scene.marks.shape[-1]), np.int64),
+            scene.marks,
+            scene.words,
+            self._vocabulary.hashes[:size] if not len(column_of) else self._vocabulary.hashes.take(numbers),
+        )
+        kernel.active.score(
+            *(scored.probabilities, scored.columns, scored.values, scored.places),
+            *(scored.popularity, scored.mark_columns, *self._counts.tables),
+            *(self._contexts, self._marks, self._popularity),
+            *(scene.rows, scene.marked, scene.marks, numbers, column_of),
+            *(self._vocabulary.mass, SEEN, VALUES, self._vocabulary.total),
+        )
+        self._add_words(scored)
+        kernel.active.softmax(scored.probabilities, size)
+        return scored
 
     def learn(self, scored: Scored, number: int, first: int, last: int) -> None:
         """Move the weights of some steps towards what came.
@@ -144,29 +144,16 @@ class Mixture:
             first: The first step, from 0, that awaited it.
             last: The step after the last one.
         """
-        steps = slice(first, last)
-        errors = np.zeros_like(scored.probabilities)
-        errors[steps] = scored.probabilities[steps]
-        errors[steps, scored.column(number)] -= 1.0
-        at_keys = errors.take(scored.columns[steps])
-        slopes = np.empty((*at_keys.shape[:2], 2))
-        np.einsum("kcs,kcs->kc", at_keys, scored.values[steps], out=slopes[..., 0])
-        np.sum(at_keys, axis=-1, out=slopes[..., 1])  # nobody's places are at the column of nothing, where no error is
-        places = scored.places[steps]
-        weights = self._contexts.take(places, axis=0)
-        weights[:, :, 2:] += slopes * slopes
-        weights[:, :, :2] -= _RATE * slopes / np.sqrt(weights[:, :, 2:])
-        self._contexts[places] = weights
-        slope = errors[steps] @ scored.popularity
-        self._popularity_squares[steps, 0] += slope * slope
-        self._popularity[steps, 0] -= _RATE * slope / np.sqrt(self._popularity_squares[steps, 0])
-        if scored.marks.size:
-            self._learn_marks(scored, errors, steps)
-        if scored.word_places:
-            for step in range(first, last):
-                places = scored.word_places[step if len(scored.word_places) > 1 else 0]
-                if len(places):
-                    self._words.learn(places, step, errors[step])
+        column = scored.column(number)
+        kernel.active.learn(
+            *(self._contexts, self._marks, self._mark_squares, self._popularity, self._popularity_squares),
+            *(scored.probabilities, scored.columns, scored.values, scored.places),
+            *(scored.popularity, scored.mark_columns, scored.marks, column, first, last, _RATE, _MARK_RATE),
+        )
+        for step in range(first, last):
+            words = scored.words[step if len(scored.words) > 1 else 0]
+            if len(words):
+                self._words.learn(words, scored.hashes, scored.probabilities, column, step)
 
     def context_weights(self, scored: Scored) -> FloatArray:
         """Return the two weights of each context as it was scored, shape (horizon, contexts, 2)."""
@@ -202,34 +189,23 @@ class Mixture:
         for squares in (self._contexts[:, 2:], self._popularity_squares, self._mark_squares):
             within("squares", squares, 1e-9, np.inf)
 
-    def _candidates(self, keys: AnyIntArray, marked: AnyIntArray) -> tuple[IntArray, AnyIntArray, AnyIntArray]:
-        """Return the candidates' numbers, and the columns among them of ``keys`` and of ``marked``."""
+    def _candidates(self, scene: Scene) -> tuple[IntArray, IntArray]:
+        """Return the candidates' numbers, and the column of every number, or nothing if that is the number itself."""
         known = len(self._vocabulary)
         if known <= SPARSE_FROM:
-            return np.arange(known), keys, marked
-        always = np.arange(FIRST)
-        numbers = np.unique(np.concatenate([always, keys.ravel(), marked.ravel()]))
+            return _NUMBERS[:known], _NUMBERS[:0]
+        keys = self._counts.keys_of(scene.rows)
+        numbers = np.unique(np.concatenate([_NUMBERS[:FIRST], keys.ravel(), scene.marked.ravel()]))
         if len(self._column_of) < known:
             self._column_of = np.zeros(2 * known, np.int64)
         self._column_of[numbers] = np.arange(len(numbers))
-        return numbers, self._column_of[keys], self._column_of[marked]
+        return numbers, self._column_of
 
-    def _add_words(self, table: FloatArray, words: list[WordArray], numbers: IntArray) -> list[IntArray]:
-        if not any(map(len, words)):
-            return []
-        hashes = self._vocabulary.hashes[numbers]
-        places = [self._words.places(one, hashes) for one in words]
-        if len(words) == 1:
-            table += self._words.score(places[0])
-        else:
-            for step, one in enumerate(places):
-                table[step] += self._words.score(one, step)
-        return places
-
-    def _learn_marks(self, scored: Scored, errors: FloatArray, steps: slice) -> None:
-        features = (scored.marks[steps] + self._steps[steps] * SLOTS).ravel()
-        slopes = np.bincount(features, errors.take(scored.mark_columns[steps].ravel()), self._marks.size)
-        slopes = slopes.reshape(self._marks.shape)
-        slopes[:, NO_MARK] = 0.0
-        self._mark_squares += slopes * slopes
-        self._marks -= _MARK_RATE * slopes / np.sqrt(self._mark_squares)
+    def _add_words(self, scored: Scored) -> None:
+        if len(scored.words) == 1:
+            if len(scored.words[0]):
+                self._words.score(scored.probabilities, scored.words[0], scored.hashes, 0, self.horizon)
+            return
+        for step, words in enumerate(scored.words):
+            if len(words):
+                self._words.score(scored.probabilities, words, scored.hashes, step, step + 1)

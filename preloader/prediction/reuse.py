@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from preloader.prediction import kernel
 from preloader.prediction.mixture import Scored
 from preloader.prediction.state import within
 
@@ -64,24 +65,17 @@ class Reuse:
         Returns:
             The numeric features, shape (`_NUMERIC`, candidates), and the candidates' ages in the session.
         """
-        probabilities = scored.probabilities.take(columns, axis=1)
         table = np.empty((_NUMERIC, len(columns)))
-        np.multiply.reduce(1.0 - probabilities, axis=0, out=table[0])
-        table[1] = 1.0 - probabilities[-1]
-        table[:2] = np.log((1.0 - table[:2] + _EDGE) / (table[:2] + _EDGE))
-        table[2] = scored.popularity.take(columns)
-        ages = np.full(len(scored.numbers), _AGES)
-        marks = scored.marks[0]
-        is_age = marks < _AGES
-        ages[scored.mark_columns[0, is_age]] = marks[is_age]
-        return table, ages.take(columns)
+        ages = np.empty(len(columns), np.int64)
+        marks = scored.mark_columns, scored.marks
+        kernel.active.features(table, ages, scored.probabilities, columns, scored.popularity, *marks, _EDGE)
+        return table, ages
 
     def estimate(self, features: FloatArray, ages: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return P(used soon) and P(used if loaded), of which the second is at least the first."""
-        odds = self._weights[:, :_NUMERIC] @ features
-        odds += self._weights[:, _NUMERIC:].take(ages, axis=1)
-        soon, loaded = 1.0 / (1.0 + np.exp(-odds))
-        return soon, np.maximum(soon, loaded)
+        chances = np.empty((2, len(ages)))
+        kernel.active.estimate(chances, self._weights, features, ages)
+        return chances[0], chances[1]
 
     def is_open(self, slot: int) -> bool:
         """Return whether a session's candidates are being watched."""
@@ -103,10 +97,10 @@ class Reuse:
         self._last_s[slot] = time_s
         if not self._open[slot]:
             return
-        self._passed[slot] += 1
-        used_after = self._used_after[slot]
-        used_after[(self._numbers[slot] == number) & (used_after == 0)] = self._passed[slot]
-        if self._passed[slot] >= self._window:
+        passed = int(self._passed[slot]) + 1
+        self._passed[slot] = passed
+        kernel.active.note(self._used_after, self._numbers, slot, number, passed)
+        if passed >= self._window:
             self.close(slot)
 
     def close_silent(self, time_s: float) -> None:
@@ -119,18 +113,8 @@ class Reuse:
         if not self._open[slot]:
             return
         self._open[slot] = False
-        held = np.flatnonzero(self._numbers[slot])
-        features, ages = self._features[slot][:, held].astype(np.float64), self._ages[slot, held].astype(np.int64)
-        used_after = self._used_after[slot, held]
-        used = np.stack([(used_after > 0) & (used_after <= self._horizon), used_after > 0])
-        odds = self._weights[:, :_NUMERIC] @ features + self._weights[:, _NUMERIC:].take(ages, axis=1)
-        errors = 1.0 / (1.0 + np.exp(-odds)) - used
-        slopes = np.zeros_like(self._weights)
-        slopes[:, :_NUMERIC] = errors @ features.T
-        for head in range(2):
-            slopes[head, _NUMERIC:] = np.bincount(ages, errors[head], _AGES + 1)
-        self._squares += slopes * slopes
-        self._weights -= _RATE * slopes / np.sqrt(self._squares)
+        asked = self._features, self._ages, self._numbers, self._used_after
+        kernel.active.fit(self._weights, self._squares, *asked, slot, self._horizon, _RATE)
 
     def forget_keys(self, keys: IntArray) -> None:
         """Stop watching keys whose numbers are given up."""

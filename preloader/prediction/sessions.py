@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from preloader.prediction import kernel
 from preloader.prediction.contexts import TEMPLATES
 from preloader.prediction.counts import Counts
 from preloader.prediction.mixture import Scene
@@ -80,11 +81,15 @@ class Sessions:
         self._word_counts[slot, at] = heard
         return items
 
-    def scene(self, slot: int, items: int, counts: Counts) -> Scene:
-        """Return the evidence of a slot: at step k, that before the k-th latest item."""
+    def rows(self, slot: int, items: int, counts: Counts) -> IntArray:
+        """Return the rows of a slot's contexts: at step k, those before the k-th latest item."""
+        rows = np.empty((self._horizon, len(TEMPLATES)), np.int64)
+        kernel.active.recall(rows, self._rows, self._hashes, counts.hashes, slot, int(self._at[slot]), items)
+        return rows
+
+    def scene(self, slot: int, items: int, rows: IntArray) -> Scene:
+        """Return the evidence of a slot, of which `rows` are a part."""
         order = (int(self._at[slot]) - self._back) % self._horizon
-        rows = counts.still(self._rows[slot].take(order, axis=0), self._hashes[slot].take(order, axis=0))
-        rows[items:] = 0
         most = int(self._mark_counts[slot].max())
         marked = self._marked[slot, :, :most].take(order, axis=0)
         marks = self._marks[slot, :, :most].take(order, axis=0)

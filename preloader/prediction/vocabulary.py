@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import msgspec
@@ -87,11 +86,15 @@ class Vocabulary:
             self._unit = 1.0
             self._total = float(self._mass.sum())
 
-    def log_popularity(self, numbers: npt.NDArray[np.int64] | slice) -> FloatArray:
-        """Return log P(key) of the numbers, floored at one in a million."""
-        mass = self._mass[: len(self.keys)]
-        popularity: FloatArray = np.log(mass[numbers] + 1e-6 * self._total) - math.log(self._total)
-        return popularity
+    @property
+    def mass(self) -> FloatArray:
+        """How much each number was used lately: the state itself."""
+        return self._mass
+
+    @property
+    def total(self) -> float:
+        """The sum of `mass`."""
+        return self._total
 
     def forget_oldest(self) -> npt.NDArray[np.int64]:
         """Make room for new keys, and return the numbers that no longer are any key's."""

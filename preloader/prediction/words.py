@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from preloader.events import Context
+from preloader.prediction import kernel
 from preloader.prediction.hashing import constant, text_hash
 from preloader.prediction.state import fitting, within
+from preloader.prediction.twin import word_places
 
 MAX_WORDS = 96
 """How many words and word pairs are looked at."""
@@ -20,7 +22,7 @@ _TEXTS = 3
 _WORDS_A_TEXT = 32
 _WORD = re.compile(r"\w+|[^\w\s]")
 _LOOKBACK = 16  # events
-_MULTIPLIER = np.uint32(constant("words") & 0xFFFF_FFFF)
+_MULTIPLIER = constant("words") & 0xFFFF_FFFF
 _RATES = (0.6, 0.12)  # of the first step, and of the others, whose words say less
 _SMALL = 1e-4
 
@@ -81,8 +83,8 @@ class WordWeights:
     def __init__(self, horizon: int, bits: int) -> None:
         self._weights = np.zeros((1 << bits, horizon), np.float32)
         self._squares = np.zeros((1 << bits, horizon), np.float32)
-        self._shift = np.uint32(32 - bits)
-        self._rates = np.array([_RATES[min(step, 1)] for step in range(horizon)], np.float32)
+        self._shift = 32 - bits
+        self._rates = [_RATES[min(step, 1)] for step in range(horizon)]
         self._is_learned = np.zeros(1 << bits, np.bool_)
 
     def places(self, words: WordArray, keys: WordArray) -> IntArray:
@@ -92,25 +94,24 @@ class WordWeights:
             words: What `heard` returned.
             keys: The hashes of the keys.
         """
-        return (((words[:, None] ^ keys[None, :]) * _MULTIPLIER) >> self._shift).astype(np.int64)
+        return word_places(words, keys, _MULTIPLIER, self._shift)
 
     def evidence(self, places: IntArray) -> FloatArray:
         """Return how much each pair speaks for its key at each step, shape (words, keys, horizon)."""
         return self._weights[places] * _scale(places)
 
-    def score(self, places: IntArray, step: int | None = None) -> FloatArray:
-        """Return the sum of the evidence, shape (horizon, keys); or (keys,) of one step alone."""
-        weights = self._weights[places] if step is None else self._weights[places, step]
-        score: FloatArray = weights.sum(axis=0).T * _scale(places)
-        return score
+    def score(self, table: npt.NDArray[np.float64], words: WordArray, keys: WordArray, first: int, last: int) -> None:
+        """Add the evidence of words to the scores of the steps from ``first`` to before ``last``."""
+        scale = float(_scale(words))
+        kernel.active.score_words(table, self._weights, words, keys, first, last, _MULTIPLIER, self._shift, scale)
 
-    def learn(self, places: IntArray, step: int, errors: npt.NDArray[np.float64]) -> None:
-        """Move the weights of one step against ``errors``, the keys' probabilities minus what came."""
-        self._is_learned[places] = True
-        gradient = (errors * _scale(places)).astype(np.float32)
-        squares = self._squares[places, step] + gradient * gradient
-        self._squares[places, step] = squares
-        self._weights[places, step] -= self._rates[step] * gradient / np.sqrt(squares + _SMALL)
+    def learn(
+        self, words: WordArray, keys: WordArray, probabilities: npt.NDArray[np.float64], column: int, step: int
+    ) -> None:
+        """Move the weights of one step from the keys' probabilities towards the key of ``column``, which came."""
+        state = self._weights, self._squares, self._is_learned
+        numbers = step, _MULTIPLIER, self._shift, float(_scale(words)), self._rates[step], _SMALL
+        kernel.active.learn_words(*state, words, keys, probabilities, column, *numbers)
 
     def dump(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the state as copies of arrays: the pairs that were learned, and where they stand."""
@@ -135,6 +136,6 @@ class WordWeights:
         self._squares[at] = arrays["squares"]
 
 
-def _scale(places: IntArray) -> np.float32:
+def _scale(words: WordArray | IntArray) -> np.float32:
     """Let long texts not speak louder than short ones."""
-    return np.float32(1.0 / np.sqrt(max(len(places), 1)))
+    return np.float32(1.0 / np.sqrt(max(len(words), 1)))

@@ -1,0 +1,391 @@
+"""The predictor's inner work in NumPy: the reference for ``_kernel.c``, which does the same several times faster.
+
+All arrays are C-contiguous; what a function changes comes first. Sizes: ``H`` steps of the horizon, ``C`` contexts,
+``S`` successors of a context, ``N`` candidates, ``M`` marks of a session, ``R`` rows of counted contexts, ``W`` words.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Int32Array = npt.NDArray[np.int32]
+Int16Array = npt.NDArray[np.int16]
+Int8Array = npt.NDArray[np.int8]
+ByteArray = npt.NDArray[np.uint8]
+HashArray = npt.NDArray[np.uint32]
+
+_COUNT_RANGE = np.int16(128)
+_FULL = 96
+_AGES = 9
+_NUMERIC = 3
+_HASH_MASK = (1 << 62) - 1
+
+
+def count(keys: Int32Array, counts: ByteArray, summary: Int16Array, rows: IntArray, key: int, contexts: int) -> None:
+    """Count that ``key`` came: at step k after the contexts of ``rows[k - 1]``.
+
+    Args:
+        keys: The successors of each context, 0 where there is none: (R, S).
+        counts: How often each came at each step: (R, H, S).
+        summary: The total times 128, plus the largest count: (R, H).
+        rows: The contexts' rows, up to H times C of them; 0 is nobody's, and stays empty.
+        key: The key's number.
+        contexts: C.
+    """
+    horizon, size = counts.shape[1:]
+    rows = rows.reshape(-1, contexts)
+    matches = keys.take(rows, axis=0) == key
+    places = matches.argmax(axis=-1)
+    known = matches.any(axis=-1)
+    if not known.all():
+        places[~known] = _make_room(keys, counts, summary, rows[~known], key)
+    at = rows * horizon + np.arange(len(rows))[:, None]
+    cells = at * size + places
+    raised = counts.take(cells) + np.uint8(1)
+    counts.put(cells, raised)
+    totals, tops = np.divmod(summary.take(at), _COUNT_RANGE)
+    totals += np.int16(1)
+    summary.put(at, totals * _COUNT_RANGE + np.maximum(tops, raised))
+    if totals.max() >= _FULL:
+        full = np.unique(rows[totals >= _FULL])
+        counts[full] >>= 1
+        summary[full] = summaries(counts[full])
+    if not rows.all():
+        keys[0] = counts[0] = summary[0] = 0
+
+
+def summaries(counts: ByteArray) -> Int16Array:
+    """Return the summary of the counts of rows, shape (rows, H, S): one number for each row and step."""
+    found: Int16Array = counts.sum(axis=-1, dtype=np.int16) * _COUNT_RANGE + counts.max(axis=-1)
+    return found
+
+
+def _make_room(keys: Int32Array, counts: ByteArray, summary: Int16Array, rows: IntArray, key: int) -> IntArray:
+    """Put a key in a free place of each row, or in that of its weakest, and return the places."""
+    held = keys.take(rows, axis=0)
+    places: IntArray = held.argmin(axis=-1)  # nothing is number 0, so that a free place comes first
+    full = held.min(axis=-1) > 0
+    if full.any():
+        crowded = rows[full]
+        weakest = counts.take(crowded, axis=0).sum(axis=1).argmin(axis=-1)
+        places[full] = weakest
+        counts[crowded, :, weakest] = 0
+        summary[crowded] = summaries(counts[crowded])
+    keys[rows, places] = key
+    return places
+
+
+def score(
+    table: FloatArray,
+    columns: IntArray,
+    values: FloatArray,
+    places: IntArray,
+    popularity: FloatArray,
+    mark_columns: IntArray,
+    keys: Int32Array,
+    counts: ByteArray,
+    summary: Int16Array,
+    weights: FloatArray,
+    mark_weights: FloatArray,
+    popularity_weight: FloatArray,
+    rows: IntArray,
+    marked: Int32Array,
+    marks: Int8Array,
+    numbers: IntArray,
+    column_of: IntArray,
+    mass: FloatArray,
+    seen: ByteArray,
+    evidence: FloatArray,
+    total: float,
+) -> None:
+    """Add up what counts, marks and popularity say about the candidates.
+
+    Args:
+        table: Out: the scores, (H, N).
+        columns: Out: where the contexts' successors stand in the flattened table, (H, C, S).
+        values: Out: what their counts say, (H, C, S).
+        places: Out: where the contexts' weights stand, (H, C).
+        popularity: Out: the candidates' log-popularity, (N,).
+        mark_columns: Out: where the marked keys stand in the flattened table, (H, M).
+        keys: See `count`, as for counts and summary.
+        counts: See `count`.
+        summary: See `count`.
+        weights: Two weights and their sums of squares for each step, context, and bucket of how much it has seen.
+        mark_weights: A weight for each step and feature of a mark.
+        popularity_weight: A weight for each step.
+        rows: The contexts' rows: (C,) for all steps, or (H, C).
+        marked: The numbers of the marked keys: (M,) or (H, M).
+        marks: The features of the marks, of the same shape.
+        numbers: The candidates' numbers, (N,).
+        column_of: The column of each number; empty if that is the number itself.
+        mass: How much each number was used lately.
+        seen: The bucket of each summary.
+        evidence: What each count says.
+        total: The sum of ``mass``.
+    """
+    horizon, size = table.shape
+    steps = np.arange(horizon)[:, None]
+    popularity[:] = np.log(mass.take(numbers) + 1e-6 * total) - math.log(total)
+    column_of = column_of if len(column_of) else numbers
+    columns[:] = column_of.take(keys.take(rows, axis=0)) + steps[:, :, None] * size
+    mark_columns[:] = column_of.take(marked) + steps * size
+    at = rows * horizon + steps
+    values[:] = evidence.take(counts.reshape(-1, counts.shape[-1]).take(at, axis=0))
+    buckets = weights.size // (4 * places.size)
+    places[:] = np.arange(places.size).reshape(places.shape) * buckets + seen.take(summary.take(at))
+    chosen = weights.take(places, axis=0)
+    added = values * chosen[:, :, 0, None]
+    added += chosen[:, :, 1, None]
+    scores = np.bincount(columns.ravel(), added.ravel(), table.size)
+    if marks.size:
+        scores += np.bincount(mark_columns.ravel(), mark_weights[steps, marks].ravel(), table.size)
+    np.add(scores.reshape(table.shape), popularity_weight * popularity, out=table)
+
+
+def softmax(table: FloatArray, size: int) -> None:
+    """Make probabilities of each row of ``size`` scores; the first, that of nothing, is left out."""
+    rows = table.reshape(-1, size)
+    rows[:, 0] = -np.inf
+    rows -= rows.max(axis=1, keepdims=True)
+    np.exp(rows, out=rows)
+    rows /= rows.sum(axis=1, keepdims=True)
+
+
+def likeliest(chosen: IntArray, probabilities: FloatArray, first: int, size: int) -> None:
+    """Fill ``chosen`` with the likeliest columns from ``first`` to ``size``, likeliest first, ties in their order."""
+    chosen[:] = np.argsort(-probabilities.ravel()[first:size], kind="stable")[: len(chosen)] + first
+
+
+def learn(
+    weights: FloatArray,
+    mark_weights: FloatArray,
+    mark_squares: FloatArray,
+    popularity_weight: FloatArray,
+    popularity_squares: FloatArray,
+    probabilities: FloatArray,
+    columns: IntArray,
+    values: FloatArray,
+    places: IntArray,
+    popularity: FloatArray,
+    mark_columns: IntArray,
+    marks: Int8Array,
+    target: int,
+    first: int,
+    last: int,
+    rate: float,
+    mark_rate: float,
+) -> None:
+    """Move the weights of the steps from ``first`` to before ``last`` along the gradient of the log loss, by Adagrad.
+
+    Args:
+        weights: As `score` takes it, and so are the other weights.
+        mark_weights: See `score`.
+        mark_squares: The sums of the marks' squared slopes.
+        popularity_weight: See `score`.
+        popularity_squares: Likewise.
+        probabilities: What `softmax` made of the table.
+        columns: What `score` filled in, as are the next four.
+        values: See `score`.
+        places: See `score`.
+        popularity: See `score`.
+        mark_columns: See `score`.
+        marks: As `score` takes them.
+        target: The column of what came.
+        first: The first step, from 0.
+        last: The step after the last one.
+        rate: How far to go.
+        mark_rate: How far to go with the marks.
+    """
+    steps = slice(first, last)
+    errors = np.zeros_like(probabilities)
+    errors[steps] = probabilities[steps]
+    errors[steps, target] -= 1.0
+    at_keys = errors.take(columns[steps])
+    slopes = np.empty((*at_keys.shape[:2], 2))
+    np.einsum("kcs,kcs->kc", at_keys, values[steps], out=slopes[..., 0])
+    np.sum(at_keys, axis=-1, out=slopes[..., 1])  # nobody's places are at the column of nothing, where no error is
+    chosen = weights.take(places[steps], axis=0)
+    chosen[:, :, 2:] += slopes * slopes
+    chosen[:, :, :2] -= rate * slopes / np.sqrt(chosen[:, :, 2:])
+    weights[places[steps]] = chosen
+    slope = errors[steps] @ popularity
+    popularity_squares[steps, 0] += slope * slope
+    popularity_weight[steps, 0] -= rate * slope / np.sqrt(popularity_squares[steps, 0])
+    if marks.size:
+        slots = mark_weights.shape[1]
+        features = np.broadcast_to(marks, mark_columns.shape) + np.arange(len(mark_weights))[:, None] * slots
+        told = np.bincount(features[steps].ravel(), errors.take(mark_columns[steps].ravel()), mark_weights.size)
+        mark_slopes = told.reshape(mark_weights.shape)
+        mark_slopes[:, -1] = 0.0  # of no mark
+        mark_squares += mark_slopes * mark_slopes
+        mark_weights -= mark_rate * mark_slopes / np.sqrt(mark_squares)
+
+
+def word_places(words: HashArray, keys: HashArray, multiplier: int, shift: int) -> IntArray:
+    """Return where the weights of (word, key) pairs stand, shape (W, N); ``words`` and ``keys`` are hashes."""
+    return (((words[:, None] ^ keys[None, :]) * np.uint32(multiplier)) >> np.uint32(shift)).astype(np.int64)
+
+
+def score_words(
+    table: FloatArray,
+    weights: Float32Array,
+    words: HashArray,
+    keys: HashArray,
+    first: int,
+    last: int,
+    multiplier: int,
+    shift: int,
+    scale: float,
+) -> None:
+    """Add to the scores of the steps from ``first`` to before ``last`` ``scale`` times the words' weights."""
+    places = word_places(words, keys, multiplier, shift)
+    table[first:last] += weights[places, first:last].sum(axis=0).T * np.float32(scale)
+
+
+def learn_words(
+    weights: Float32Array,
+    squares: Float32Array,
+    is_learned: npt.NDArray[np.bool_],
+    words: HashArray,
+    keys: HashArray,
+    probabilities: FloatArray,
+    target: int,
+    step: int,
+    multiplier: int,
+    shift: int,
+    scale: float,
+    rate: float,
+    small: float,
+) -> None:
+    """Move the weights of words at one step, by Adagrad; of pairs that share a place the last one counts."""
+    places = word_places(words, keys, multiplier, shift)
+    errors = probabilities[step].copy()
+    errors[target] -= 1.0
+    is_learned[places] = True
+    gradient = (errors * np.float32(scale)).astype(np.float32)
+    raised = squares[places, step] + gradient * gradient
+    squares[places, step] = raised
+    weights[places, step] -= np.float32(rate) * gradient / np.sqrt(raised + np.float32(small))
+
+
+def features(
+    table: FloatArray,
+    ages: IntArray,
+    probabilities: FloatArray,
+    columns: IntArray,
+    popularity: FloatArray,
+    mark_columns: IntArray,
+    marks: Int8Array,
+    edge: float,
+) -> None:
+    """Tell what is asked about some candidates.
+
+    Args:
+        table: Out: the log-odds of any step and of the last one, and the log-popularity: (3, candidates).
+        ages: Out: the candidates' ages in the session.
+        probabilities: Of all candidates, (H, N).
+        columns: Which candidates.
+        popularity: Of all candidates.
+        mark_columns: Where the marked keys stand, (H, M).
+        marks: The features of the marks, of which the first are ages.
+        edge: Keeps the odds finite.
+    """
+    asked = probabilities.take(columns, axis=1)
+    np.multiply.reduce(1.0 - asked, axis=0, out=table[0])
+    table[1] = 1.0 - asked[-1]
+    table[:2] = np.log((1.0 - table[:2] + edge) / (table[:2] + edge))
+    table[2] = popularity.take(columns)
+    age_of = np.full(len(popularity), _AGES)
+    of_step = marks.ravel()[: mark_columns.shape[1]]
+    is_age = of_step < _AGES
+    age_of[mark_columns[0, is_age]] = of_step[is_age]
+    ages[:] = age_of.take(columns)
+
+
+def estimate(chances: FloatArray, weights: FloatArray, table: FloatArray, ages: IntArray) -> None:
+    """Fill ``chances``, (2, candidates), by two logistic regressions; the second chance is at least the first."""
+    odds = weights[:, :_NUMERIC] @ table
+    odds += weights[:, _NUMERIC:].take(ages, axis=1)
+    chances[:] = 1.0 / (1.0 + np.exp(-odds))
+    np.maximum(chances[0], chances[1], out=chances[1])
+
+
+def note(used_after: Int32Array, numbers: Int32Array, slot: int, number: int, passed: int) -> None:
+    """Note that ``number`` was first used after ``passed`` items, if it is among a slot's ``numbers``."""
+    of_slot: npt.NDArray[Any] = used_after[slot]
+    of_slot[(numbers[slot] == number) & (of_slot == 0)] = passed
+
+
+def fit(
+    weights: FloatArray,
+    squares: FloatArray,
+    table: Float32Array,
+    ages: Int8Array,
+    numbers: Int32Array,
+    used_after: Int32Array,
+    slot: int,
+    horizon: int,
+    rate: float,
+) -> None:
+    """Learn by Adagrad from a slot's candidates: which were used within ``horizon`` items, and which at all."""
+    held = np.flatnonzero(numbers[slot])
+    asked, of_age = table[slot][:, held].astype(np.float64), ages[slot, held].astype(np.int64)
+    after = used_after[slot, held]
+    used = np.stack([(after > 0) & (after <= horizon), after > 0])
+    odds = weights[:, :_NUMERIC] @ asked + weights[:, _NUMERIC:].take(of_age, axis=1)
+    errors = 1.0 / (1.0 + np.exp(-odds)) - used
+    slopes = np.zeros_like(weights)
+    slopes[:, :_NUMERIC] = errors @ asked.T
+    for head in range(2):
+        slopes[head, _NUMERIC:] = np.bincount(of_age, errors[head], _AGES + 1)
+    squares += slopes * slopes
+    weights -= rate * slopes / np.sqrt(squares)
+
+
+def recall(
+    found: IntArray, rows: IntArray, hashes: IntArray, row_hashes: IntArray, slot: int, latest: int, items: int
+) -> None:
+    """Fill ``found``, (H, C), with the rows of a session's latest contexts, 0 for those that were forgotten since.
+
+    Args:
+        found: Out: at step k, the rows before the k-th latest item.
+        rows: Of each slot, in a ring: (slots, H, C).
+        hashes: The contexts' hashes, of the same shape.
+        row_hashes: Whose each row is now.
+        slot: Which session.
+        latest: Where in the ring its latest item stands.
+        items: How many items are on record.
+    """
+    order = (latest - np.arange(len(found))) % len(found)
+    then = rows[slot].take(order, axis=0)
+    found[:] = then * (row_hashes.take(then) == hashes[slot].take(order, axis=0))
+    found[items:] = 0
+
+
+def mix(
+    multipliers: npt.NDArray[np.uint64],
+    starts: npt.NDArray[np.uint64],
+    members: ByteArray,
+    ingredients: tuple[int, ...],
+) -> list[int]:
+    """Return the 62-bit hash of each context: the sum, exact, of its members' products.
+
+    Args:
+        multipliers: One for each ingredient.
+        starts: One for each context.
+        members: Whether an ingredient is one of a context's: (contexts, ingredients).
+        ingredients: Their hashes, at most 32 bits each.
+    """
+    products = [value * multiplier for value, multiplier in zip(ingredients, multipliers.tolist(), strict=True)]
+    sums = [
+        sum((products[one] for one in np.flatnonzero(of_context).tolist()), start)
+        for start, of_context in zip(starts.tolist(), members, strict=True)
+    ]
+    return [(value ^ (value >> 32)) & _HASH_MASK for value in sums]  # the high bits, which mix best, reach the low ones

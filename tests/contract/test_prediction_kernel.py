@@ -1,0 +1,247 @@
+"""What the C kernel promises: the same as its NumPy twin, and no harm from damaged state."""
+
+import importlib
+import random
+import resource
+import sys
+
+import numpy as np
+import pytest
+
+from preloader.events import ContextTracker, Event
+from preloader.prediction import OnlinePredictor, kernel, twin
+from preloader.testing import random_events
+
+try:
+    c = importlib.import_module("preloader.prediction._kernel")
+except ImportError:
+    pytest.skip("the prediction kernel was not built", allow_module_level=True)
+
+H, C, S, R, N, M, W, BITS = 3, 5, 16, 40, 30, 6, 4, 6
+SLOTS, BUCKETS = 22, 16
+
+
+def of_counts(rng):
+    keys = np.zeros((R, S), np.int32)
+    counts = np.zeros((R, H, S), np.uint8)
+    for row in range(1, R):
+        held = rng.integers(0, S + 1)
+        keys[row, :held] = rng.choice(np.arange(1, N), held, replace=False)
+        counts[row, :, :held] = rng.integers(0, 6, (H, held))
+    return keys, counts, twin.summaries(counts)
+
+
+def seen_and_evidence(rng):
+    return rng.integers(0, BUCKETS, 128 * 128).astype(np.uint8), rng.random(256)
+
+
+def scored(rng, *, sparse=False, shared=False):
+    """Return the arguments of `score` for random state: what it fills in, then what it reads."""
+    size = N // 2 if sparse else N
+    numbers = np.arange(N)[:: 2 if sparse else 1].copy()
+    column_of = np.minimum(np.arange(N) // 2, size - 1) if sparse else np.zeros(0, np.int64)
+    out = (
+        *(np.empty((H, size)), np.empty((H, C, S), np.int64), np.empty((H, C, S)), np.empty((H, C), np.int64)),
+        *(np.empty(size), np.empty((H, M), np.int64)),
+    )
+    lead = () if shared else (H,)
+    marks = rng.integers(0, SLOTS, (*lead, M)).astype(np.int8)
+    read = (
+        *of_counts(rng),
+        *(rng.normal(size=(H * C * BUCKETS, 4)) ** 2, rng.normal(size=(H, SLOTS)), rng.random((H, 1))),
+        *(rng.integers(0, R, (*lead, C)), rng.integers(0, N, (*lead, M)).astype(np.int32), marks),
+        *(numbers, column_of, rng.random(N), *seen_and_evidence(rng), 17.5),
+    )
+    return out, read
+
+
+def copies(arrays):
+    return [array.copy() if isinstance(array, np.ndarray) else array for array in arrays]
+
+
+def same(name, arguments, changed):
+    """Call both, and compare the first ``changed`` arguments; return them."""
+    ours, theirs = copies(arguments), copies(arguments)
+    assert getattr(c, name)(*ours) == getattr(twin, name)(*theirs)
+    for mine, other in zip(ours[:changed], theirs[:changed], strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-13)
+    return ours[:changed]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counting_is_the_same_through_full_rows_and_halving(seed):
+    rng = np.random.default_rng(seed)
+    state, others = of_counts(rng), np.delete(np.arange(R), 1)
+    for _ in range(300):
+        rows = np.stack([rng.choice(others, C, replace=False) for _ in range(rng.integers(1, H + 1))])
+        rows[:, 0] = 1  # one context is that of every step, and fills up
+        state = same("count", (*state, rows, int(rng.integers(1, N)), C), 3)
+    assert state[2].max() > 0
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_scoring_and_learning_are_the_same(seed, sparse, shared):
+    rng = np.random.default_rng(seed)
+    out, read = scored(rng, sparse=sparse, shared=shared)
+    table, *filled = same("score", (*out, *read), len(out))
+    size = table.shape[1]
+    (table,) = same("softmax", (table, size), 1)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+    chosen = same("likeliest", (np.empty(min(7, size - 2), np.int64), table, 2, size), 1)
+    assert chosen[0].min() >= 2
+    weights, mark_weights, popularity_weight = read[3:6]
+    columns, values, places, popularity, mark_columns = filled
+    state = weights + 0.1, mark_weights, np.ones_like(mark_weights), popularity_weight, np.ones_like(popularity_weight)
+    told = table, columns, values, places, popularity, mark_columns, read[8]
+    for first, last in ((0, 1), (1, H), (0, H)):
+        state = same("learn", (*state, *told, 3, first, last, 0.03, 0.06), 5)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_words_are_the_same_where_pairs_share_a_place(seed):
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(1 << BITS, H)).astype(np.float32)  # 64 places for 120 pairs
+    words, keys = (rng.integers(0, 1 << 32, size, dtype=np.uint32) for size in (W, N))
+    hashing = 0x9E37_79B1, 32 - BITS, 0.5
+    same("score_words", (rng.random((H, N)), weights, words, keys, 0, H, *hashing), 1)
+    same("score_words", (rng.random((H, N)), weights, words, keys, 1, 2, *hashing), 1)
+    state = weights, np.abs(weights), np.zeros(1 << BITS, np.bool_)
+    for step in range(H):
+        state = same("learn_words", (*state, words, keys, rng.random((H, N)), 4, step, *hashing, 0.6, 1e-4), 3)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reuse_is_the_same(seed):
+    rng = np.random.default_rng(seed)
+    columns = rng.choice(N, 8, replace=False)
+    mark_columns = rng.integers(0, N, (H, M)) + N * np.arange(H)[:, None]
+    marks = rng.integers(0, SLOTS, (H, M)).astype(np.int8)
+    probabilities = rng.dirichlet(np.ones(N), H)
+    asked = probabilities, columns, np.log(rng.random(N)), mark_columns, marks, 1e-5
+    table, ages = same("features", (np.empty((3, 8)), np.empty(8, np.int64), *asked), 2)
+    weights = rng.normal(size=(2, 13))
+    same("estimate", (np.empty((2, 8)), weights, table, ages), 1)
+    numbers = rng.integers(0, 9, (4, 8)).astype(np.int32)
+    (used_after,) = same("note", (rng.integers(0, 2, (4, 8)).astype(np.int32), numbers, 2, 5, 7), 1)
+    held = rng.normal(size=(4, 3, 8)).astype(np.float32), rng.integers(0, 10, (4, 8)).astype(np.int8)
+    same("fit", (weights, np.ones_like(weights), *held, numbers, used_after, 2, 3, 0.05), 2)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sessions_and_contexts_are_the_same(seed):
+    rng = np.random.default_rng(seed)
+    rows, hashes = rng.integers(0, R, (4, H, C)), rng.integers(0, 3, (4, H, C))
+    for items in range(H + 1):
+        same("recall", (np.empty((H, C), np.int64), rows, hashes, rng.integers(0, 3, R), 2, 1, items), 1)
+    multipliers, starts = (rng.integers(0, 1 << 64, size, dtype=np.uint64) for size in (7, C))
+    members = rng.integers(0, 2, (C, 7)).astype(np.uint8)
+    for ingredients in (rng.integers(0, 1 << 32, 7).tolist(), [0] * 7, [(1 << 32) - 1] * 7):
+        same("mix", (multipliers, starts, members, tuple(ingredients)), 0)
+
+
+def learned(backend, events, monkeypatch, **settings):
+    monkeypatch.setattr(kernel, "active", backend)
+    predictor, tracker, said = OnlinePredictor(**settings), ContextTracker(), []
+    for event in events:
+        predictor.learn_one(event)
+        said.append(predictor.predict(tracker.observe(event)))
+    return predictor.snapshot(), said
+
+
+def chatter(count):
+    """Yield events of some 600 keys with words, so that rows fill up, keys are forgotten and candidates proposed."""
+    rng = random.Random(5)
+    for index in range(count):
+        text = " ".join(rng.choices(["play", "some", "music", "light", "off", "on"], k=4)) if index % 3 else None
+        key = f"component:c{rng.randrange(8) if rng.random() < 0.6 else rng.randrange(700)}"
+        name = {"user": f"u{index % 2}", "session": f"s{index // 50}"}
+        yield Event(**name, time_s=1.7e9 + 9.0 * index, action="say", text=text, resources=(key,) if index % 4 else ())
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_contexts": 512, "max_keys": 64}, {"horizon": 1}], ids=str)
+@pytest.mark.parametrize("history", ["mixed", "many keys"])
+def test_both_learn_and_say_the_same(history, settings, monkeypatch):
+    events = list(random_events(600, 3)) if history == "mixed" else list(chatter(1_500))
+    if settings.get("horizon") == 1:
+        monkeypatch.setattr(OnlinePredictor.predict, "__defaults__", (1,))
+    (mine, said), (other, heard) = (learned(backend, events, monkeypatch, **settings) for backend in (c, twin))
+    assert mine.arrays.keys() == other.arrays.keys()
+    for name, array in mine.arrays.items():
+        np.testing.assert_allclose(array, other.arrays[name], rtol=1e-5, atol=1e-7, err_msg=name)
+    for ours, theirs in zip(said, heard, strict=True):
+        ours, theirs = ({one.key: one for one in predictions} for predictions in (ours, theirs))
+        for key in ours.keys() & theirs.keys():  # keys about as likely may change places at the end of the list
+            np.testing.assert_allclose(ours[key].per_step, theirs[key].per_step, rtol=1e-6)
+            np.testing.assert_allclose(ours[key].p_use_soon, theirs[key].p_use_soon, rtol=1e-6)
+        assert len(ours.keys() ^ theirs.keys()) <= 2
+
+
+def test_every_damaged_array_is_refused():
+    rng = np.random.default_rng(1)
+    out, read = scored(rng)
+    good = (*out, *read)
+    c.score(*good)
+    for at, array in enumerate(good[:-1]):
+        for bad in (array.astype(np.complex128), array.ravel()[:-1].copy(), np.repeat(array.ravel(), 2)[::2]):
+            if array.size == 0:
+                continue
+            with pytest.raises(ValueError):  # noqa: PT011 - which message depends on what is damaged
+                c.score(*good[:at], bad, *good[at + 1 :])
+    frozen = out[0].copy()
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        c.score(frozen, *good[1:])
+
+
+@pytest.mark.parametrize("value", [-1, 1_000])
+@pytest.mark.parametrize("at", [6, 12, 13, 14, 15])
+def test_every_index_out_of_range_is_refused(at, value):
+    out, read = scored(np.random.default_rng(1))
+    arguments = copies((*out, *read))
+    arguments[12][...] = 1
+    arguments[at].flat[arguments[at].size // 2 if at != 6 else S] = np.int64(value).astype(arguments[at].dtype)
+    with pytest.raises(ValueError, match="out of range"):
+        c.score(*arguments)
+
+
+def test_indices_are_checked_before_anything_is_learned():
+    rng = np.random.default_rng(1)
+    state = of_counts(rng)
+    before = copies(state)
+    with pytest.raises(ValueError, match="out of range"):
+        c.count(*state, np.array([[1, 2, R]]), 3, 3)
+    for array, was in zip(state, before, strict=True):
+        np.testing.assert_array_equal(array, was)
+    for rows, key, contexts in (([[1, 2]], 0, 2), ([[1, 2, 3]], 1, 2), ([[1]] * 4, 1, 1), ([[1]], 1, 0)):
+        with pytest.raises(ValueError, match="fit"):
+            c.count(*state, np.array(rows), key, contexts)
+    with pytest.raises(TypeError, match="arguments"):
+        c.count(*state)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="memory use is asked of POSIX")
+def test_no_call_leaves_memory_behind():
+    rng = np.random.default_rng(1)
+    state, rows = of_counts(rng), np.array([[1, 2, 3]])
+    words = np.arange(8, dtype=np.uint32), np.arange(N, dtype=np.uint32)
+    weights = np.zeros((1 << BITS, H), np.float32)
+    heard = weights, weights.copy(), np.zeros(1 << BITS, np.bool_), *words, rng.random((H, N))
+    hashes = np.arange(1, 4, dtype=np.uint64), np.arange(C, dtype=np.uint64), np.ones((C, 3), np.uint8)
+
+    def call(times):
+        for _ in range(times):
+            c.count(*state, rows, 3, 3)
+            c.learn_words(*heard, 1, 1, 12345, 32 - BITS, 1.0, 0.1, 1e-4)
+            c.mix(*hashes, (1, 2, 3))
+            try:
+                c.count(*state, rows, 0, 3)
+            except ValueError:
+                pass
+
+    call(2_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call(100_000 if sys.platform == "linux" else 10_000)
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kib < (2_048 if sys.platform == "linux" else 2_048 * 1_024)
