@@ -1,8 +1,8 @@
 """Compiled extensions are declared here, everything else in ``pyproject.toml``.
 
-Both extensions to come and those here are optional: the ring ships as its Python twin (`preloader.ring.BACKEND`), whose
-records already have the layout of ``native/record.h``; where the prediction kernel cannot be built, its NumPy twin
-serves (`preloader.prediction.BACKEND`).
+They are optional. Where the prediction kernel cannot be built, its NumPy twin serves (`preloader.prediction.BACKEND`).
+The ring so far ships as its Python twin (`preloader.ring.BACKEND`), whose records already have the layout of
+``native/record.h``.
 """
 
 from setuptools import Extension, setup

@@ -648,6 +648,90 @@ static PyObject *mix(PyObject *self, PyObject *const *args, Py_ssize_t given) {
     return found;
 }
 
+/* Return a new reference to the value of a key, or NULL if there is none or an error is set. */
+static PyObject *value_of(PyObject *dict, PyObject *key) {
+    PyObject *value = NULL;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (PyDict_GetItemRef(dict, key, &value) < 0) return NULL;
+#else
+    value = PyDict_GetItemWithError(dict, key);
+    Py_XINCREF(value);
+#endif
+    return value;
+}
+
+static PyObject *find(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    Arrays arrays;
+    (void)self;
+    if (open_arrays(&arrays, "*q", args, given, 2) < 0) return NULL;
+    PyObject *rows = args[1], *hashes = args[2];
+    if (!PyDict_Check(rows) || !PyList_Check(hashes) || PyList_GET_SIZE(hashes) != LENGTH(0))
+        return finish(&arrays, BAD_SHAPES);
+    for (Py_ssize_t at = 0; at < LENGTH(0); at++) {
+        PyObject *row = value_of(rows, PyList_GET_ITEM(hashes, at));
+        DATA(int64_t, 0)[at] = row == NULL ? 0 : PyLong_AsLongLong(row);
+        Py_XDECREF(row);
+        if (PyErr_Occurred()) {
+            close_arrays(&arrays);
+            return NULL;
+        }
+    }
+    return finish(&arrays, NULL);
+}
+
+typedef struct {
+    int32_t *numbers;
+    int8_t *slots;
+    Py_ssize_t held, most;
+} Marks;
+
+static void add_mark(Marks *marks, int32_t number, int slot) {
+    if (number == 0 || marks->held == marks->most) return; /* unknown keys leave no mark */
+    marks->numbers[marks->held] = number;
+    marks->slots[marks->held++] = (int8_t)slot;
+}
+
+static PyObject *mark(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    enum { MOST_ITEMS = 256 };
+    Arrays arrays;
+    int32_t came[MOST_ITEMS];
+    Py_ssize_t counts[MOST_ITEMS]; /* of a number, where it stands first; 0 elsewhere */
+    (void)self;
+    if (open_arrays(&arrays, "*i*bbb", args, given, 3) < 0) return NULL;
+    PyObject *numbers = args[4];
+    long followed = PyLong_AsLong(args[5]), most_times = PyLong_AsLong(args[6]);
+    Marks marks = {DATA(int32_t, 0), DATA(int8_t, 1), 0, LENGTH(0)};
+    const int8_t *age_slots = DATA(int8_t, 2), *count_slots = DATA(int8_t, 3);
+    Py_ssize_t oldest = LENGTH(2) - 1, oftenest = LENGTH(3) - 1;
+    if (PyErr_Occurred()) PyErr_Clear(), followed = -1;
+    Py_ssize_t items = PyList_Check(numbers) ? PyList_GET_SIZE(numbers) : MOST_ITEMS + 1;
+    if (items > MOST_ITEMS || LENGTH(1) != LENGTH(0) || oldest < 0 || oftenest < 2 || followed < 0 || most_times < 0 ||
+        followed + 2 * most_times > INT8_MAX)
+        return finish(&arrays, BAD_SHAPES);
+    for (Py_ssize_t age = 0; age < items; age++) {
+        long number = PyLong_AsLong(PyList_GET_ITEM(numbers, age));
+        if (PyErr_Occurred()) PyErr_Clear(), number = -1;
+        if (number < 0 || number > INT32_MAX) return finish(&arrays, BAD_INDEX);
+        Py_ssize_t before = 0;
+        while (before < age && came[before] != number) before++;
+        came[age] = (int32_t)number;
+        counts[age] = 0;
+        counts[before]++;
+        if (before == age) add_mark(&marks, came[age], age_slots[age < oldest ? age : oldest]);
+    }
+    for (Py_ssize_t age = 0; age < items; age++)
+        if (counts[age] > 1) add_mark(&marks, came[age], count_slots[counts[age] < oftenest ? counts[age] : oftenest]);
+    long times = 0;
+    for (Py_ssize_t place = 1; place < items && times < most_times; place++) {
+        if (came[place] != came[0]) continue;
+        int same_before = place + 1 < items && came[place + 1] == came[1];
+        add_mark(&marks, came[place - 1], (int)(followed + times + most_times * same_before));
+        times++;
+    }
+    close_arrays(&arrays);
+    return PyLong_FromSsize_t(marks.held);
+}
+
 /* The module ----------------------------------------------------------------------------------------------------- */
 
 #define FUNCTION(name, says) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, PyDoc_STR(says)}
@@ -665,6 +749,8 @@ static PyMethodDef functions[] = {
     FUNCTION(note, "Note that a key was used; see twin.note."),
     FUNCTION(fit, "Learn the chances of use; see twin.fit."),
     FUNCTION(recall, "Find the rows of the latest contexts; see twin.recall."),
+    FUNCTION(find, "Find the rows of contexts; see twin.find."),
+    FUNCTION(mark, "Note what a session says itself; see twin.mark."),
     FUNCTION(mix, "Hash contexts; see twin.mix."),
     {NULL, NULL, 0, NULL},
 };

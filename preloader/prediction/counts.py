@@ -68,11 +68,15 @@ class Counts:
 
     def find(self, hashes: list[int]) -> IntArray:
         """Return the rows of contexts, 0 for those not known."""
-        get = self._rows.get
-        return np.array([get(value, 0) for value in hashes], np.int64)
+        found = np.empty(len(hashes), np.int64)
+        kernel.active.find(found, self._rows, hashes)
+        return found
 
     def find_or_add(self, hashes: list[int]) -> IntArray:
         """Return the rows of contexts, after giving the unknown ones the rows of the oldest."""
+        found = self.find(hashes)
+        if found.all():
+            return found
         get = self._rows.get
         return np.array([get(value) or self._add(value) for value in hashes], np.int64)
 

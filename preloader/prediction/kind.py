@@ -13,7 +13,7 @@ from preloader.prediction import kernel
 from preloader.prediction.contexts import Past
 from preloader.prediction.counts import Counts
 from preloader.prediction.mixture import Mixture, Scene, Scored
-from preloader.prediction.recency import marks
+from preloader.prediction.recency import Marks, marks
 from preloader.prediction.reuse import Reuse
 from preloader.prediction.sessions import Sessions
 from preloader.prediction.settings import OnlineSettings
@@ -35,13 +35,13 @@ class Evidence(msgspec.Struct, frozen=True):
 
     past: Past
     hashes: list[int]
-    marks: tuple[list[int], list[int]]
+    marks: Marks
     words: WordArray
 
     def scene(self, rows: IntArray) -> Scene:
         """Return the evidence as the mixture takes it, the same for all steps."""
         marked, slots = self.marks
-        return Scene(rows, np.array(marked, np.int32), np.array(slots, np.int8), [self.words])
+        return Scene(rows, marked, slots, [self.words])
 
 
 class KindModel:

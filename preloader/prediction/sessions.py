@@ -13,7 +13,7 @@ from preloader.prediction import kernel
 from preloader.prediction.contexts import TEMPLATES
 from preloader.prediction.counts import Counts
 from preloader.prediction.mixture import Scene
-from preloader.prediction.recency import MAX_MARKS, NO_MARK
+from preloader.prediction.recency import MAX_MARKS, NO_MARK, Marks
 from preloader.prediction.state import within
 from preloader.prediction.words import MAX_WORDS, WordArray
 
@@ -60,7 +60,7 @@ class Sessions:
         slot: int,
         rows: IntArray,
         hashes: list[int],
-        marks: tuple[list[int], list[int]],
+        marks: Marks,
         words: WordArray,
     ) -> int:
         """Note the evidence before an item that comes now; return how many of the latest items are on record."""

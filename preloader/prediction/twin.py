@@ -389,3 +389,52 @@ def mix(
         for start, of_context in zip(starts.tolist(), members, strict=True)
     ]
     return [(value ^ (value >> 32)) & _HASH_MASK for value in sums]  # the high bits, which mix best, reach the low ones
+
+
+def find(found: IntArray, rows: dict[int, int], hashes: list[int]) -> None:
+    """Fill ``found`` with the rows of contexts, 0 for those not known."""
+    get = rows.get
+    found[:] = [get(value, 0) for value in hashes]
+
+
+def mark(
+    marked: Int32Array,
+    marks: Int8Array,
+    age_slots: Int8Array,
+    count_slots: Int8Array,
+    came: list[int],
+    followed: int,
+    most_times: int,
+) -> int:
+    """Note what a session's items say, and return how many marks they leave.
+
+    Args:
+        marked: Out: the number of the key that each mark is for.
+        marks: Out: the marks' features.
+        age_slots: The feature of each age; the last one is for all that are older.
+        count_slots: The feature of each count from 2; the last one is for all that are larger.
+        came: The items' numbers, latest first, at most 256; 0 for keys not known, which leave no mark.
+        followed: The feature of the key that followed the latest item when that came last; those for times before
+            that come next, then as many for the same two items.
+        most_times: How many such times are looked at.
+    """
+    counts: dict[int, int] = {}
+    found: list[tuple[int, int]] = []
+    for age, number in enumerate(came):
+        seen = counts.get(number, 0)
+        counts[number] = seen + 1
+        if not seen:
+            found.append((number, age_slots[min(age, len(age_slots) - 1)]))
+    for number, times in counts.items():
+        if times > 1:
+            found.append((number, count_slots[min(times, len(count_slots) - 1)]))
+    times = 0
+    for place in range(1, len(came)):
+        if came[place] == came[0] and times < most_times:
+            same_before = place + 1 < len(came) and came[place + 1] == came[1]
+            found.append((came[place - 1], followed + times + most_times * same_before))
+            times += 1
+    kept = [(number, slot) for number, slot in found if number][: len(marked)]
+    marked[: len(kept)] = [number for number, _ in kept]
+    marks[: len(kept)] = [slot for _, slot in kept]
+    return len(kept)
