@@ -272,3 +272,18 @@ def test_no_call_leaves_memory_behind():
     call(100_000 if sys.platform == "linux" else 10_000)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < (2_048 if sys.platform == "linux" else 2_048 * 1_024)
+
+
+def test_ties_keep_their_order():
+    for tied in (np.full(N, 0.5), np.arange(N) // 4 / N, -(np.arange(N) // 4) / N):
+        for most in (1, 3, N - 2):
+            same("likeliest", (np.empty(most, np.int64), tied, 2, N), 1)
+
+
+def test_a_found_row_is_handed_back():
+    row = 1 << 40
+    rows, found = {5: row}, np.empty(1, np.int64)
+    before = sys.getrefcount(row)
+    for _ in range(100):
+        c.find(found, rows, [5])
+    assert sys.getrefcount(row) == before
