@@ -156,7 +156,7 @@ class ContextBaseline(_Baseline):
         names, arrays = {}, {}
         for kind, counts in self._counts.items():
             names[kind], arrays[kind] = counts.dump()
-        tails = [[*slot, tail] for slot, tail in self._tails.items()]
+        tails = [[*slot, list(tail)] for slot, tail in self._tails.items()]
         return Snapshot({**self._header(), "counts": names, "tails": tails}, dict(arrays))
 
     def restore(self, snapshot: Snapshot) -> None:

@@ -128,7 +128,7 @@ class ContextCounts:
             for step, counts in enumerate(followers.steps)
             for item, count in counts.items()
         ]
-        names = {"keys": self.keys, "contexts": [list(context) for context in self._contexts]}
+        names = {"keys": list(self.keys), "contexts": [list(context) for context in self._contexts]}
         return names, np.array(rows, dtype=np.int64).reshape(-1, 4)
 
     def load(self, names: dict[str, Any], rows: npt.NDArray[np.generic]) -> None:

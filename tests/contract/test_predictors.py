@@ -28,10 +28,6 @@ MAKERS = {
 }
 
 
-DURABLE = {name: MAKERS[name] for name in ("online", "fake")}
-"""Predictors whose state is kept on disk; a baseline lives as long as one evaluation."""
-
-
 @pytest.fixture(params=MAKERS)
 def make(request):
     return MAKERS[request.param]
@@ -173,9 +169,8 @@ def test_a_restored_predictor_is_the_same_and_learns_the_same(make, tmp_path):
         assert plain(restored.snapshot()) == plain(predictor.snapshot())
 
 
-@pytest.mark.parametrize("name", DURABLE)
-def test_a_snapshot_does_not_change_afterwards(name):
-    predictor = fitted(DURABLE[name], random_events(9))
+def test_a_snapshot_does_not_change_afterwards(make):
+    predictor = fitted(make, random_events(9))
     snapshot = predictor.snapshot()
     before = plain(snapshot)
     for event in random_events(10):
@@ -183,11 +178,10 @@ def test_a_snapshot_does_not_change_afterwards(name):
     assert plain(snapshot) == before
 
 
-@pytest.mark.parametrize("name", DURABLE)
-def test_a_restored_state_is_not_shared_with_the_snapshot(name):
-    snapshot = fitted(DURABLE[name], random_events(9)).snapshot()
+def test_a_restored_state_is_not_shared_with_the_snapshot(make):
+    snapshot = fitted(make, random_events(9)).snapshot()
     before = plain(snapshot)
-    restored = DURABLE[name]()
+    restored = make()
     restored.restore(snapshot)
     for event in random_events(10):
         restored.learn_one(event)
