@@ -44,7 +44,7 @@ class Gate:
         return value
 
     async def load_async(self):
-        while not self.open.is_set():  # noqa: ASYNC110 — a thread's event
+        while not self.open.is_set():
             await asyncio.sleep(0.001)
         return self.load()
 
@@ -230,7 +230,7 @@ def test_a_cancelled_load_leaves_nothing(case, gate, steps):
         with contextlib.suppress(asyncio.CancelledError):
             await case.provider.unload(case.key, (await load).value)
         executor = getattr(case.provider, "executor", None)
-        while isinstance(executor, ThreadExecutor) and executor.live:  # noqa: ASYNC110 — threads set no event
+        while isinstance(executor, ThreadExecutor) and executor.live:
             await asyncio.sleep(0.001)
 
     asyncio.run(main())
@@ -249,7 +249,7 @@ def test_a_load_cancelled_when_its_result_is_on_the_way_leaves_nothing(case):
         asyncio.get_running_loop().call_soon(load.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await case.provider.unload(case.key, (await load).value)
-        while isinstance(executor, ThreadExecutor) and executor.live:  # noqa: ASYNC110 — threads set no event
+        while isinstance(executor, ThreadExecutor) and executor.live:
             await asyncio.sleep(0.001)
 
     asyncio.run(main())

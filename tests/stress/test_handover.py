@@ -41,7 +41,7 @@ def test_no_value_is_lost_or_given_twice(seed):
     async def main():
         for first in range(0, CALLS, AT_ONCE):
             await asyncio.gather(*map(call, range(first, first + AT_ONCE)))
-        while executor.live:  # noqa: ASYNC110 — threads set no event
+        while executor.live:
             await asyncio.sleep(0.001)
 
     asyncio.run(main())

@@ -20,7 +20,7 @@ def executor(request):
 
 async def settled(executor):
     """Wait until no call of ``executor`` is alive."""
-    while executor.live:  # noqa: ASYNC110 — threads set no event
+    while executor.live:
         await asyncio.sleep(0.001)
 
 

@@ -194,7 +194,7 @@ def test_a_late_value_that_states_its_bytes_is_released_by_itself():
         task.cancel()
         await asyncio.wait([task])
         gate.set()
-        while executor.live:  # noqa: ASYNC110 — threads set no event
+        while executor.live:
             await asyncio.sleep(0.001)
 
     asyncio.run(main())
