@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from preloader.errors import PreloaderError
 
+_INTERRUPTED = 130  # how typer ends after Ctrl-C
 COMMANDS = ("history", "log", "evaluate", "explain", "train", "replay", "demo")
 
 
@@ -36,10 +39,16 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command line and exit."""
     try:
-        build()()
+        code = build()(prog_name="preloader", standalone_mode=False)
     except PreloaderError as error:
-        print(f"preloader: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _fail(str(error))
+    except TyperException as error:  # a mistake in the arguments
+        _fail(error.format_message())
+    if code == _INTERRUPTED:
         print("preloader: interrupted", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(code)
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"preloader: {sentence}", file=sys.stderr)
+    sys.exit(2)
