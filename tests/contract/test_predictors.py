@@ -304,3 +304,21 @@ def test_memory_of_the_online_predictor_is_bounded():
     assert sizes[-1] < stated + 3_500_000  # … and the live events, and the caches of hashes that all predictors share
     assert sizes[-1] < sizes[0] + 1_500_000
     assert_sound(predictor.predict(Context("user1", "session1")), 3)
+
+
+@pytest.mark.timeout(900)
+def test_100_000_events_fit_in_the_stated_bound(make_learner):
+    """Ever new contexts, far more than may be held: what is kept stays within what each predictor states."""
+    is_online = make_learner is OnlinePredictor
+    predictor = make_learner(["k"], max_contexts=2_000, max_keys=200, max_sessions=20) if is_online else make_learner()
+    rng = np.random.default_rng(17)
+    for number, (user, session, key) in enumerate(rng.integers(0, [50, 40, 500], (100_000, 3)).tolist()):
+        used = (f"k:item{key}",)
+        predictor.learn_one(
+            Event(user=f"user{user}", session=f"session{session}", time_s=float(number), action="act", resources=used)
+        )
+    snapshot = predictor.snapshot()
+    held = sum(array.nbytes for array in snapshot.arrays.values()) + len(msgspec.json.encode(snapshot.meta))
+    stated = 2_000 * 250 + 200 * 400 + 20 * 5_000 + 100_000 if is_online else 32 * 1_000_000
+    assert held <= stated
+    assert_sound(predictor.predict(Context("user1", "session1")), 3)
