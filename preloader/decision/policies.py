@@ -51,8 +51,8 @@ class ThresholdPolicy:
         self._at = thresholds or Thresholds()
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
-        """See `DecisionPolicy`. Predictions below a tenth of the lowest threshold are not worth a word."""
-        floor = self._at.background / 10
+        """See `DecisionPolicy`. Predictions below a third of the lowest threshold are not worth a word."""
+        floor = self._at.background / 3
         decisions = [
             self._resident(prediction) if prediction.key in residents else self._route(prediction)
             for prediction in predictions

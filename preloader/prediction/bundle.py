@@ -17,7 +17,6 @@ import shutil
 import stat
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -234,7 +233,9 @@ def _recover(path: Path) -> None:
 
 
 def _package_version() -> str:
+    from importlib import metadata  # a fifth of the whole package's import, for one word in a manifest
+
     try:
-        return version("preloader")
-    except PackageNotFoundError:  # the sources are used without being installed
+        return metadata.version("preloader")
+    except metadata.PackageNotFoundError:  # the sources are used without being installed
         return "unknown"
