@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from preloader.events import Context, Decision, Event, Prediction, Preload
+from preloader.ndarray import NDArray
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """
 
     meta: dict[str, Any]
-    arrays: dict[str, npt.NDArray[np.generic]]
+    arrays: dict[str, NDArray[np.generic]]
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ import zlib
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from preloader.errors import BundleError
+from preloader.ndarray import NDArray
 
 MAX_BYTES = 512 << 20
 """How much the arrays of one bundle may take, unpacked."""
@@ -23,7 +23,7 @@ _MAX_ARRAYS = 4_096
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 6
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, NDArray[np.generic]]
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
@@ -71,7 +71,7 @@ def _check(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
         raise BundleError(f"arrays.npz unpacks to {total:,} bytes, more than the allowed {max_bytes:,}")
 
 
-def _array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
+def _array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[np.generic]:
     with file.open(info) as member:
         content = member.read(info.file_size + 1)
     stream = io.BytesIO(content)

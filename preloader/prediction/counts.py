@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.state import fitting, within
 from preloader.prediction.twin import summaries
@@ -22,9 +22,9 @@ _BUCKETS_A_DOUBLING = 1.2
 _DOMINANT = 0.8
 _RANGE = 128  # of a count, and of what a context has seen
 
-IntArray = npt.NDArray[np.int64]
-NumberArray = npt.NDArray[np.int32]
-ByteArray = npt.NDArray[np.uint8]
+IntArray = NDArray[np.int64]
+NumberArray = NDArray[np.int32]
+ByteArray = NDArray[np.uint8]
 
 
 def _seen_table() -> ByteArray:
@@ -86,7 +86,7 @@ class Counts:
         return self._hashes
 
     @property
-    def tables(self) -> tuple[NumberArray, ByteArray, npt.NDArray[np.int16]]:
+    def tables(self) -> tuple[NumberArray, ByteArray, NDArray[np.int16]]:
         """The keys, counts and summaries of all rows, as `twin.count` describes them."""
         return self._tables
 
@@ -112,7 +112,7 @@ class Counts:
         self._counts[np.broadcast_to(is_gone[:, None, :], self._counts.shape)] = 0
         self._summarise(np.flatnonzero(is_gone.any(axis=1)))
 
-    def dump(self) -> dict[str, npt.NDArray[np.generic]]:
+    def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as copies of arrays."""
         used = self._capacity + 1 if len(self._rows) == self._capacity else self._next
         return {
@@ -122,7 +122,7 @@ class Counts:
             "next": np.array([self._next]),
         }
 
-    def load(self, arrays: dict[str, npt.NDArray[np.generic]], numbers: int) -> None:
+    def load(self, arrays: dict[str, NDArray[np.generic]], numbers: int) -> None:
         """Fill an empty table with what `dump` returned.
 
         Args:

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from preloader.events import Context, Prediction
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.contexts import Past
 from preloader.prediction.counts import Counts
@@ -26,8 +26,8 @@ _LATER_STEPS_EVERY = 6
 
 _HOPELESS_STEP, _HOPELESS_USE = 1e-4, 1e-3
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ class KindModel:
             self.reuse.forget_keys(gone)
         return self.vocabulary.add(key)
 
-    def dump(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.generic]]]:
+    def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         """Return the state: what JSON holds, and copies of all arrays."""
         meta, vocabulary = self.vocabulary.dump()
         arrays = {f"vocabulary.{name}": array for name, array in vocabulary.items()}
@@ -159,7 +159,7 @@ class KindModel:
         state = {"kind": self.kind, "vocabulary": meta, "sessions": self.sessions.names(), "learned": self._learned}
         return state, arrays
 
-    def load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    def load(self, meta: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> None:
         """Fill an empty model with what `dump` returned.
 
         Raises:
@@ -179,7 +179,7 @@ class KindModel:
         self.sessions.check(numbers, self._settings.max_contexts)
         self.reuse.check(numbers)
 
-    def _fixed(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    def _fixed(self) -> dict[str, dict[str, NDArray[Any]]]:
         """Return the parts whose arrays always have the same shape."""
         return {"mixture": self.mixture.arrays(), "sessions": self.sessions.arrays(), "reuse": self.reuse.arrays()}
 
@@ -192,6 +192,6 @@ def _likeliest(scored: Scored, most: int) -> IntArray:
     return chosen
 
 
-def _part(arrays: dict[str, npt.NDArray[np.generic]], part: str) -> dict[str, npt.NDArray[np.generic]]:
+def _part(arrays: dict[str, NDArray[np.generic]], part: str) -> dict[str, NDArray[np.generic]]:
     start = part + "."
     return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.contexts import TEMPLATES
 from preloader.prediction.counts import SEEN, SEEN_BUCKETS, SUCCESSORS, VALUES, Counts
@@ -21,8 +21,8 @@ from preloader.prediction.state import within
 from preloader.prediction.vocabulary import FIRST, NEW, Vocabulary
 from preloader.prediction.words import WordArray, WordWeights
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 SPARSE_FROM = 512
 """In smaller vocabularies every key is a candidate, in larger ones those that some evidence proposes."""
@@ -44,8 +44,8 @@ class Scene(msgspec.Struct, frozen=True):
     """
 
     rows: IntArray
-    marked: npt.NDArray[np.int32]
-    marks: npt.NDArray[np.int8]
+    marked: NDArray[np.int32]
+    marks: NDArray[np.int8]
     words: list[WordArray]
 
 
@@ -72,7 +72,7 @@ class Scored(msgspec.Struct, frozen=True):
     places: IntArray
     popularity: FloatArray
     mark_columns: IntArray
-    marks: npt.NDArray[np.int8]
+    marks: NDArray[np.int8]
     words: list[WordArray]
     hashes: WordArray
 

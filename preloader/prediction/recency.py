@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 
-Marks = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]
+Marks = tuple[NDArray[np.int32], NDArray[np.int8]]
 
 MAX_MARKS = 64
 """How many marks a session can leave: one a key for age and one for count, and one for each place that it was in."""

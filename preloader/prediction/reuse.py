@@ -11,8 +11,8 @@ a few features; once the window has closed, or the session has fallen silent, ea
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.mixture import Scored
 from preloader.prediction.state import within
@@ -29,8 +29,8 @@ _NUMERIC = 3  # log-odds of any step and of the last one, log-popularity; beside
 _RATE = 0.05
 _EDGE = 1e-5
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 class Reuse:
@@ -130,7 +130,7 @@ class Reuse:
         within("ages", self._ages, 0, _AGES)
         within("squares", self._squares, 1e-9, np.inf)
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the state itself, not copies."""
         return {
             "weights": self._weights,

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.contexts import TEMPLATES
 from preloader.prediction.counts import Counts
@@ -17,7 +17,7 @@ from preloader.prediction.recency import MAX_MARKS, NO_MARK, Marks
 from preloader.prediction.state import within
 from preloader.prediction.words import MAX_WORDS, WordArray
 
-IntArray = npt.NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
 class Sessions:
@@ -109,7 +109,7 @@ class Sessions:
         """Return users and sessions in the order of their slots' last use, with the slot: as JSON holds them."""
         return [(user, session, slot) for (user, session), slot in self._slots.items()]
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the evidence: the state itself, not copies."""
         return {
             "items": self._items,

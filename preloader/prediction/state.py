@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from preloader.checks import shown
 from preloader.errors import BundleError
 from preloader.events import Context
+from preloader.ndarray import NDArray
 from preloader.ports import Snapshot
 from preloader.prediction.settings import OnlineSettings
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, NDArray[np.generic]]
 
 
 class State(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ def split_arrays(arrays: Arrays, models: int) -> list[Arrays]:
     return split
 
 
-def fitting(name: str, array: npt.NDArray[np.generic], like: npt.NDArray[Any], rows: int | None = None) -> None:
+def fitting(name: str, array: NDArray[np.generic], like: NDArray[Any], rows: int | None = None) -> None:
     """Check that ``array`` can take the place of ``like``, or of its first ``rows``.
 
     Raises:
@@ -75,7 +75,7 @@ def fitting(name: str, array: npt.NDArray[np.generic], like: npt.NDArray[Any], r
         raise ValueError(f"{name} holds what is no number")
 
 
-def within(name: str, array: npt.NDArray[np.generic], low: float, high: float) -> None:
+def within(name: str, array: NDArray[np.generic], low: float, high: float) -> None:
     """Check that every value is in [low, high].
 
     Raises:

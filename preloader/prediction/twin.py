@@ -10,16 +10,17 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
-Int16Array = npt.NDArray[np.int16]
-Int8Array = npt.NDArray[np.int8]
-ByteArray = npt.NDArray[np.uint8]
-HashArray = npt.NDArray[np.uint32]
+from preloader.ndarray import NDArray
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Int32Array = NDArray[np.int32]
+Int16Array = NDArray[np.int16]
+Int8Array = NDArray[np.int8]
+ByteArray = NDArray[np.uint8]
+HashArray = NDArray[np.uint32]
 
 _COUNT_RANGE = np.int16(128)
 _FULL = 96
@@ -252,7 +253,7 @@ def score_words(
 def learn_words(
     weights: Float32Array,
     squares: Float32Array,
-    is_learned: npt.NDArray[np.bool_],
+    is_learned: NDArray[np.bool_],
     words: HashArray,
     keys: HashArray,
     probabilities: FloatArray,
@@ -319,7 +320,7 @@ def estimate(chances: FloatArray, weights: FloatArray, table: FloatArray, ages: 
 
 def note(used_after: Int32Array, numbers: Int32Array, slot: int, number: int, passed: int) -> None:
     """Note that ``number`` was first used after ``passed`` items, if it is among a slot's ``numbers``."""
-    of_slot: npt.NDArray[Any] = used_after[slot]
+    of_slot: NDArray[Any] = used_after[slot]
     of_slot[(numbers[slot] == number) & (of_slot == 0)] = passed
 
 
@@ -370,8 +371,8 @@ def recall(
 
 
 def mix(
-    multipliers: npt.NDArray[np.uint64],
-    starts: npt.NDArray[np.uint64],
+    multipliers: NDArray[np.uint64],
+    starts: NDArray[np.uint64],
     members: ByteArray,
     ingredients: tuple[int, ...],
 ) -> list[int]:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from preloader.ndarray import NDArray
 from preloader.prediction.hashing import text_hash
 from preloader.prediction.state import fitting, within
 
@@ -18,7 +18,7 @@ FIRST = 2
 _FADE = 0.9995
 _FORGOTTEN_SHARE = 8  # one key in so many makes room at a time, so that a full vocabulary costs little per key
 
-FloatArray = npt.NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 class _State(msgspec.Struct):
@@ -96,7 +96,7 @@ class Vocabulary:
         """The sum of `mass`."""
         return self._total
 
-    def forget_oldest(self) -> npt.NDArray[np.int64]:
+    def forget_oldest(self) -> NDArray[np.int64]:
         """Make room for new keys, and return the numbers that no longer are any key's."""
         used = np.array(list(self.ids.values()))
         count = max(1, len(used) // _FORGOTTEN_SHARE)
@@ -109,7 +109,7 @@ class Vocabulary:
         self._free = sorted(oldest.tolist(), reverse=True)
         return oldest
 
-    def dump(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.generic]]]:
+    def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         """Return the state: what JSON holds, and arrays."""
         used = len(self.keys)
         meta = {
@@ -121,7 +121,7 @@ class Vocabulary:
         }
         return meta, {"mass": self._mass[:used].copy(), "used_at": self._used_at[:used].copy()}
 
-    def load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    def load(self, meta: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> None:
         """Fill an empty vocabulary with what `dump` returned.
 
         Raises:

@@ -7,9 +7,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from preloader.events import Context
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.hashing import constant, text_hash
 from preloader.prediction.state import fitting, within
@@ -26,9 +26,9 @@ _MULTIPLIER = constant("words") & 0xFFFF_FFFF
 _RATES = (0.6, 0.12)  # of the first step, and of the others, whose words say less
 _SMALL = 1e-4
 
-WordArray = npt.NDArray[np.uint32]
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+WordArray = NDArray[np.uint32]
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
 
 _SILENCE = np.zeros(0, np.uint32)
 
@@ -100,25 +100,25 @@ class WordWeights:
         """Return how much each pair speaks for its key at each step, shape (words, keys, horizon)."""
         return self._weights[places] * _scale(places)
 
-    def score(self, table: npt.NDArray[np.float64], words: WordArray, keys: WordArray, first: int, last: int) -> None:
+    def score(self, table: NDArray[np.float64], words: WordArray, keys: WordArray, first: int, last: int) -> None:
         """Add the evidence of words to the scores of the steps from ``first`` to before ``last``."""
         scale = float(_scale(words))
         kernel.active.score_words(table, self._weights, words, keys, first, last, _MULTIPLIER, self._shift, scale)
 
     def learn(
-        self, words: WordArray, keys: WordArray, probabilities: npt.NDArray[np.float64], column: int, step: int
+        self, words: WordArray, keys: WordArray, probabilities: NDArray[np.float64], column: int, step: int
     ) -> None:
         """Move the weights of one step from the keys' probabilities towards the key of ``column``, which came."""
         state = self._weights, self._squares, self._is_learned
         numbers = step, _MULTIPLIER, self._shift, float(_scale(words)), self._rates[step], _SMALL
         kernel.active.learn_words(*state, words, keys, probabilities, column, *numbers)
 
-    def dump(self) -> dict[str, npt.NDArray[np.generic]]:
+    def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as copies of arrays: the pairs that were learned, and where they stand."""
         at = np.flatnonzero(self._is_learned)
         return {"at": at, "weights": self._weights.take(at, axis=0), "squares": self._squares.take(at, axis=0)}
 
-    def load(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Fill an empty table with what `dump` returned.
 
         Raises:
