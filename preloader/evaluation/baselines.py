@@ -16,6 +16,7 @@ contexts by Witten-Bell from the shortest to the longest; they differ in their c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -60,7 +61,7 @@ def _order2_user(user: str, older: str, last: str) -> list[CountedContext]:
     return [EVERYTHING, (user,), (None, last), (user, last), (None, older, last), (user, older, last)]
 
 
-class _Baseline:
+class _Baseline(ABC):
     """What the baselines share: which kinds they cover, how far they look, and predictions out of distributions."""
 
     def __init__(self, name: str, kinds: Sequence[str] | None, horizon: int) -> None:
@@ -75,12 +76,13 @@ class _Baseline:
             found.extend(to_predictions(self.distribution(context, kind, steps)))
         return sorted(found, key=lambda prediction: -prediction.per_step[0])
 
+    @abstractmethod
     def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
         """See `Distributes.distribution`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _known_kinds(self) -> list[str]:
-        raise NotImplementedError
+        """Return the kinds met so far."""
 
     def _items(self, event: Event) -> Iterator[tuple[str, str]]:
         """Yield the kind and key of every item to learn from."""
