@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         budget_bytes: What resident resources may occupy in all.
         steps: How many items ahead predictions look.
-        tier_capacity: How many preloads may wait in each tier; the least probable is dropped beyond that.
+        tier_capacity: How many preloads may wait in each tier; the least urgent is dropped beyond that.
         tier_workers: How many preloads each tier loads at once.
         loaders: How many loads may run at once in all, needs included; ``None`` sets no further limit.
         load_timeout_s: After how long a load is given up.
