@@ -267,7 +267,10 @@ def test_no_call_leaves_memory_behind():
             with contextlib.suppress(ValueError):
                 c.count(*state, rows, 0, 3)
 
+    lent = [*state, rows, *heard, *hashes, found]
+    held = [sys.getrefcount(array) for array in lent]
     call(2_000)
+    assert [sys.getrefcount(array) for array in lent] == held, "an array that was looked at was not let go"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     call(100_000 if sys.platform == "linux" else 10_000)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
