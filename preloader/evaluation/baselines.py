@@ -26,9 +26,9 @@ import numpy as np
 
 from preloader.errors import BundleError
 from preloader.evaluation.counts import EVERYTHING, ContextCounts, CountedContext
-from preloader.evaluation.distribution import Distribution, to_predictions
 from preloader.events import Context, Event, Prediction, kind_of
 from preloader.ports import Snapshot
+from preloader.prediction.distribution import Distribution, to_predictions
 
 HORIZON = 3
 _VERSION = 1

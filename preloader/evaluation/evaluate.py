@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 
 from preloader.evaluation.cases import items_of, learnable, walk
-from preloader.evaluation.distribution import distribution_of
 from preloader.evaluation.metrics import Resamples, StepScores, measure
 from preloader.evaluation.tally import Tally
 from preloader.evaluation.task import Task
 from preloader.events import Event
 from preloader.ports import Predictor
+from preloader.prediction.distribution import distribution_of
 
 Learn = Literal["frozen", "online"]
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from preloader.evaluation.distribution import Distribution
 from preloader.evaluation.metrics import DECISION_PROBABILITY, Floats, StepScores, rank_against
+from preloader.prediction.distribution import Distribution
 
 
 class Tally:

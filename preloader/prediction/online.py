@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from preloader.errors import BundleError
 from preloader.events import Context, ContextTracker, Event, Prediction, kind_of
 from preloader.ports import Snapshot
+from preloader.prediction.distribution import Distribution
 from preloader.prediction.kind import KindModel
 from preloader.prediction.settings import OnlineSettings
 from preloader.prediction.state import read_snapshot, split_arrays
+from preloader.prediction.vocabulary import FIRST
 
 VERSION = 1
 _ITEMS_AN_EVENT = 32  # of one kind: an event that uses thousands of resources teaches no more than its first ones
@@ -86,6 +89,17 @@ class OnlinePredictor:
         if len(found) == 1:
             return found[0]
         return sorted((one for of_kind in found for one in of_kind), key=lambda one: -one.per_step[0])
+
+    def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
+        """Return what it says of every candidate of a kind, of which `predict` lists the likeliest."""
+        model = self._models.get(kind)
+        if model is None or len(model.vocabulary) == FIRST:
+            return Distribution({}, np.zeros((steps, 0)))
+        scored = model.score(model.evidence(context))
+        named = scored.numbers >= FIRST
+        keys = model.vocabulary.keys
+        index = {keys[number]: column for column, number in enumerate(scored.numbers[named].tolist())}
+        return Distribution(index, scored.probabilities[:steps, named])
 
     def snapshot(self) -> Snapshot:
         """Return the whole state: copies of arrays, and the live sessions' contexts as they are: they never change."""

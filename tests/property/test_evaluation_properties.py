@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preloader.evaluation.baselines import BASELINES
-from preloader.evaluation.distribution import distribution_of, from_predictions
 from preloader.evaluation.metrics import Resamples, calibration_error, rank_against
 from preloader.events import ContextTracker, Event
 from preloader.prediction import OnlinePredictor
+from preloader.prediction.distribution import distribution_of, from_predictions
 
 probabilities = st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5]), min_size=1, max_size=8)
 

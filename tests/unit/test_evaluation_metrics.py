@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from preloader.evaluation.distribution import Distribution
 from preloader.evaluation.metrics import (
     LOSS_FLOOR,
     Resamples,
@@ -15,6 +14,7 @@ from preloader.evaluation.metrics import (
     rank_against,
 )
 from preloader.evaluation.tally import Tally
+from preloader.prediction.distribution import Distribution
 
 
 def told(**per_key):

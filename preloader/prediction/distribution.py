@@ -1,4 +1,4 @@
-"""What a predictor says of one kind, as an array: the form in which it is scored."""
+"""What a predictor says of one kind, as an array: the form in which it is scored, and mixed with others."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from preloader.events import Context, Prediction, kind_of
+from preloader.ndarray import NDArray
 from preloader.ports import Predictor
-from preloader.prediction.online import OnlinePredictor
-from preloader.prediction.vocabulary import FIRST
 
 
 class Distribution(msgspec.Struct, frozen=True, eq=False):
@@ -24,7 +22,7 @@ class Distribution(msgspec.Struct, frozen=True, eq=False):
     """
 
     index: Mapping[str, int]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
     def without_next(self, key: str | None) -> Distribution:
         """Return what remains once it is known that the next item is not ``key``; further steps stay as they are."""
@@ -51,21 +49,7 @@ def distribution_of(predictor: Predictor, context: Context, kind: str, steps: in
     """Return what ``predictor`` says about the next ``steps`` items of ``kind``, however many its list would hold."""
     if isinstance(predictor, Distributes):
         return predictor.distribution(context, kind, steps)
-    if isinstance(predictor, OnlinePredictor):
-        return _of_online(predictor, context, kind, steps)
     return from_predictions(predictor.predict(context, steps), kind, steps)
-
-
-def _of_online(predictor: OnlinePredictor, context: Context, kind: str, steps: int) -> Distribution:
-    """Return all candidates, of which `OnlinePredictor.predict` lists the likeliest."""
-    model = predictor.model(kind)
-    if model is None or len(model.vocabulary) == FIRST:
-        return Distribution({}, np.zeros((steps, 0)))
-    scored = model.score(model.evidence(context))
-    named = scored.numbers >= FIRST
-    keys = model.vocabulary.keys
-    index = {keys[number]: column for column, number in enumerate(scored.numbers[named].tolist())}
-    return Distribution(index, scored.probabilities[:steps, named])
 
 
 def from_predictions(predictions: Iterable[Prediction], kind: str, steps: int) -> Distribution:
