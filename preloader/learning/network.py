@@ -1,0 +1,117 @@
+"""The sequence model: what was done lately, in what words, when and by whom, made into what comes next.
+
+A recurrent network over the latest rows (GRU4Rec, Hidasi et al., ICLR 2016; here an LSTM, which CoreML runs as one
+operator), joined by bags of hashed words (Joulin et al., *Bag of Tricks for Efficient Text Classification*, 2017), the
+user's vector, the moment, and each key's age in the session. The keys' embeddings are shared by input and all heads
+(Inan et al., ICLR 2017), which keeps the bundle small and helps rare keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from preloader.prediction.features import AGES, FLAGS, MOMENTS, FeatureSettings
+
+INPUTS = ("items", "pieces", "flags", "ages", "words", "word_weights", "circumstances", "moment", "user")
+OUTPUTS = ("log_probabilities", "uses")
+USES = 2  # used if loaded now, used soon
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The size of a `SequenceNetwork`.
+
+    Attributes:
+        width: Of the keys' embeddings and of every head.
+        hidden: Of the recurrent layer and of what joins all evidence.
+        word_width: Of the words' embeddings.
+        user_width: Of a user's vector.
+        dropout: Share of the joined evidence that training leaves out.
+        word_dropout: Share of the words that training leaves out.
+        user_dropout: Share of the examples that training shows without their user: the population's.
+    """
+
+    width: int = 64
+    hidden: int = 128
+    word_width: int = 32
+    user_width: int = 16
+    dropout: float = 0.25
+    word_dropout: float = 0.2
+    user_dropout: float = 0.15
+
+
+class SequenceNetwork(nn.Module):
+    """Predicts the next items of one kind at every step, and whether keys are used at all.
+
+    Args:
+        vocabulary: V, how many keys have a number.
+        steps: How many items ahead.
+        features: What it sees.
+        settings: Its size.
+    """
+
+    def __init__(self, vocabulary: int, steps: int, features: FeatureSettings, settings: NetworkSettings) -> None:
+        super().__init__()
+        width, hidden = settings.width, settings.hidden
+        self.vocabulary, self.steps = vocabulary, steps
+        self.settings, self.features = settings, features
+        self.heads = steps + USES
+        self.keys = nn.Embedding(vocabulary + 3, width)  # … and "no item", "before the start"
+        self.pieces = nn.Embedding(1 << features.piece_bits, width, padding_idx=0)
+        self.flags = nn.Linear(FLAGS, width)
+        self.enter = nn.LayerNorm(width)
+        self.recurrent = nn.LSTM(width, hidden, batch_first=True)
+        self.words = nn.Embedding(1 << features.word_bits, settings.word_width, padding_idx=0)
+        evidence = hidden + features.texts * settings.word_width + width + MOMENTS + settings.user_width
+        self.join = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(evidence, hidden), nn.ReLU())
+        self.deepen = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(hidden, hidden), nn.ReLU())
+        self.turn = nn.Linear(hidden, self.heads * width)
+        self.bias = nn.Parameter(torch.zeros(self.heads, vocabulary + 1))
+        self.ages = nn.Embedding(AGES, self.heads)
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw the weights anew."""
+        for table in (self.keys, self.pieces, self.words):
+            nn.init.normal_(table.weight, std=0.1)
+        for padded in (self.pieces, self.words):
+            nn.init.zeros_(padded.weight[0])
+        nn.init.zeros_(self.ages.weight)
+
+    def forward(
+        self,
+        items: Tensor,
+        pieces: Tensor,
+        flags: Tensor,
+        ages: Tensor,
+        words: Tensor,
+        word_weights: Tensor,
+        circumstances: Tensor,
+        moment: Tensor,
+        user: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities (batch, steps, 1 + V), and log-odds of use (batch, 2, 1 + V)."""
+        rows = self.keys(items) + self.pieces(pieces).sum(2) + self.flags(flags)  # (batch, rows, width)
+        read = self.recurrent(self.enter(rows))[0][:, -1]  # (batch, hidden)
+        heard = (self.words(words) * word_weights.unsqueeze(-1)).sum(2)  # (batch, texts, word width)
+        around = self.pieces(circumstances).sum(1)  # (batch, width)
+        evidence = torch.cat([read, heard.flatten(1), around, moment, user], dim=1)
+        joined = self.join(evidence)
+        joined = joined + self.deepen(joined)  # (batch, hidden)
+        turned = self.turn(joined).unflatten(1, (self.heads, -1))  # (batch, heads, width)
+        keys = self.keys.weight[: self.vocabulary + 1]  # (1 + V, width)
+        scores = turned @ keys.T + self.bias + self.ages(ages).transpose(1, 2)  # (batch, heads, 1 + V)
+        return scores[:, : self.steps].log_softmax(-1), scores[:, self.steps :]
+
+
+def parameters(network: nn.Module) -> int:
+    """Return how many numbers a network learned."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def as_inputs(arrays: dict[str, Tensor], names: Sequence[str] = INPUTS) -> tuple[Tensor, ...]:
+    """Return named tensors in the order of `SequenceNetwork.forward`."""
+    return tuple(arrays[name] for name in names)

@@ -1,0 +1,95 @@
+"""Users as vectors: users who act alike have like ones, so that what one does says something of the other.
+
+A known user's vector was learned with the network. One who is not known starts at the population, which is the zero
+vector, and moves towards the known users that act most like him: neighbourhood-based collaborative filtering (Herlocker
+et al., SIGIR 1999), by the cosine of what they used how often.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from preloader.ndarray import NDArray
+
+_NEIGHBOURS = 5
+_PATIENCE = 20.0  # items after which a stranger is described half by the neighbours, half by the population
+
+FloatArray = NDArray[np.float32]
+
+
+class UserVectors:
+    """Vectors of known users, and of strangers as they are got to know.
+
+    Args:
+        names: The known users.
+        vectors: Theirs, shape (users, size).
+        profiles: How often each of them used each key: shape (users, 1 + vocabulary); rows are normalised here.
+        max_strangers: How many others are remembered; the one silent for longest is forgotten.
+    """
+
+    def __init__(
+        self, names: Sequence[str], vectors: FloatArray, profiles: FloatArray, max_strangers: int = 1_024
+    ) -> None:
+        self.names = tuple(names)
+        self.vectors = np.asarray(vectors, np.float32)
+        self.profiles = np.asarray(profiles, np.float32)
+        self._known = {name: number for number, name in enumerate(self.names)}
+        self._units = _unit(np.sqrt(self.profiles))
+        self._strangers: OrderedDict[str, FloatArray] = OrderedDict()
+        self._max_strangers = max_strangers
+
+    @property
+    def size(self) -> int:
+        """How long a vector is."""
+        return int(self.vectors.shape[1])
+
+    def observe(self, user: str, number: int) -> None:
+        """Take note that a user used a key, by its number in the vocabulary."""
+        if user in self._known or not self.names:
+            return
+        counts = self._strangers.get(user)
+        if counts is None:
+            counts = self._strangers[user] = np.zeros(self.profiles.shape[1], np.float32)
+            if len(self._strangers) > self._max_strangers:
+                self._strangers.popitem(last=False)
+        counts[number] += 1
+        self._strangers.move_to_end(user)
+
+    def of(self, user: str) -> FloatArray:
+        """Return a user's vector, shape (size,)."""
+        number = self._known.get(user)
+        if number is not None:
+            vector: FloatArray = self.vectors[number]
+            return vector
+        counts = self._strangers.get(user)
+        if counts is None:
+            return np.zeros(self.size, np.float32)
+        likeness = self._units @ _unit(np.sqrt(counts)[None, :])[0]  # (users,)
+        nearest = np.argsort(-likeness, kind="stable")[:_NEIGHBOURS]
+        weights = np.maximum(likeness[nearest], 0.0) ** 4
+        total = float(counts.sum())
+        trust = total / (total + _PATIENCE) / max(float(weights.sum()), 1e-9)
+        return np.asarray((weights * trust) @ self.vectors[nearest], np.float32)
+
+    def strangers(self) -> dict[str, list[float]]:
+        """Return what is remembered of strangers, as plain data."""
+        return {name: counts.tolist() for name, counts in self._strangers.items()}
+
+    def restore_strangers(self, counts: Mapping[str, Sequence[float]]) -> None:
+        """Replace what is remembered of strangers.
+
+        Raises:
+            ValueError: It does not fit the vocabulary.
+        """
+        held = OrderedDict((name, np.array(values, np.float32)) for name, values in counts.items())
+        if any(array.shape != self.profiles.shape[1:] for array in held.values()):
+            raise ValueError("a user's counts do not fit the vocabulary")
+        self._strangers = held
+
+
+def _unit(rows: FloatArray) -> FloatArray:
+    norms = np.sqrt((rows * rows).sum(axis=-1, keepdims=True))
+    return np.asarray(rows / np.maximum(norms, 1e-9), np.float32)
