@@ -67,12 +67,20 @@ def walk(session: Session, kind: str) -> Iterator[tuple[list[Case], Event]]:
     recent: list[Event] = []
     for event, learned in zip(session.events, learnable(session), strict=True):
         keys = event.keys(kind)
-        yield [Case(_context(session, recent, event, keys[:n]), position + n) for n in range(len(keys))], learned
+        yield [Case(context_before(event, session, recent, keys[:n]), position + n) for n in range(len(keys))], learned
         position += len(keys)
         recent = [*recent[1 - CONTEXT_EVENTS :], event]
 
 
-def _context(session: Session, recent: Sequence[Event], event: Event, started: Sequence[str]) -> Context:
+def context_before(event: Event, session: Session, recent: Sequence[Event], started: Sequence[str] = ()) -> Context:
+    """Return what is known of a session when ``event`` is about to happen.
+
+    Args:
+        event: What comes next; only when it begins is used of it.
+        session: Its session.
+        recent: The latest events before it, oldest first.
+        started: Those of its own items that were already used.
+    """
     known = [earlier.known_at(event.time_s) for earlier in recent]
     if started:
         begun = msgspec.structs.replace(_using(event, started), text=None, ok=None, duration_s=None)

@@ -1,0 +1,168 @@
+"""Fits a network to examples: epochs of mini-batches, checkpoints, and a run that goes on where it was killed.
+
+Every epoch draws its order and its dropout from a generator of its own, seeded by the run's seed and its number. So a
+run that is resumed after an epoch takes exactly the steps that an uninterrupted one would have taken.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preloader.learning.examples import NOTHING, Examples
+from preloader.learning.network import INPUTS, SequenceNetwork
+
+_STEP_WEIGHTS = (1.0, 0.5, 0.35)
+_NOT_KNOWN = 2
+_LARGEST_STEP = 1.0
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a network is fitted.
+
+    Attributes:
+        epochs: How often all examples are seen.
+        batch: How many at once.
+        rate: The largest learning rate; it rises for a tenth of the time and then falls along a cosine.
+        weight_decay: AdamW's (Loshchilov & Hutter, ICLR 2019).
+        smoothing: Of the labels.
+        average: Decay of the running mean of the weights that is kept in the end (Polyak & Juditsky 1992).
+        use_weight: What the heads of use count beside the steps.
+        seed: Of everything random.
+    """
+
+    epochs: Count = 12
+    batch: Count = 128
+    rate: float = 3e-3
+    weight_decay: float = 0.02
+    smoothing: float = 0.0
+    average: float = 0.998
+    use_weight: float = 1.0
+    seed: int = 0
+
+
+class Learner(nn.Module):
+    """A network and what only training needs of it: the users' vectors, and running means of all weights.
+
+    Args:
+        network: It.
+        users: How many users are told apart.
+    """
+
+    def __init__(self, network: SequenceNetwork, users: int) -> None:
+        super().__init__()
+        self.network = network
+        self.users = nn.Embedding(users + 1, network.settings.user_width, padding_idx=users)
+        nn.init.normal_(self.users.weight, std=0.1)
+        nn.init.zeros_(self.users.weight[users])
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what the network says of a batch that holds ``users`` in place of their vectors."""
+        vectors = self.users(batch["users"])
+        words = batch["word_weights"]
+        if self.training:
+            settings = self.network.settings
+            vectors = vectors * (torch.rand(len(vectors), 1) >= settings.user_dropout)
+            words = words * (torch.rand_like(words) >= settings.word_dropout)
+        given = {**batch, "user": vectors, "word_weights": words}
+        said: tuple[Tensor, Tensor] = self.network(*(given[name] for name in INPUTS))
+        return said
+
+
+class Fit:
+    """One run of training, epoch by epoch.
+
+    Args:
+        learner: What is fitted.
+        examples: What it is fitted to.
+        settings: How.
+    """
+
+    def __init__(self, learner: Learner, examples: Examples, settings: TrainingSettings) -> None:
+        self.learner = learner
+        self.settings = settings
+        self.epoch = 0
+        self.means = {name: value.detach().clone() for name, value in learner.state_dict().items()}
+        self._examples = examples
+        self._steps_an_epoch = math.ceil(len(examples) / settings.batch)
+        self.optimizer = torch.optim.AdamW(learner.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+
+    def run_epoch(self) -> float:
+        """Take one epoch, and return its mean loss."""
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.epoch)
+        self.learner.train()
+        order = torch.randperm(len(self._examples)).numpy()
+        total = 0.0
+        for number in range(self._steps_an_epoch):
+            chosen = order[number * self.settings.batch : (number + 1) * self.settings.batch]
+            total += self._step(chosen, self.epoch * self._steps_an_epoch + number) * len(chosen)
+        self.epoch += 1
+        return total / max(len(self._examples), 1)
+
+    def finish(self) -> Learner:
+        """Return the learner with the running means of its weights."""
+        self.learner.load_state_dict(self.means)
+        return self.learner.eval()
+
+    def _step(self, chosen: np.ndarray, number: int) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate * _warmth(number, self.settings.epochs * self._steps_an_epoch)
+        loss = loss_of(self.learner, self._examples, chosen, self.settings)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.learner.parameters(), _LARGEST_STEP)
+        self.optimizer.step()
+        self._average(number)
+        return float(loss.detach())
+
+    def _average(self, number: int) -> None:
+        decay = min(self.settings.average, (1 + number) / (10 + number))
+        with torch.no_grad():
+            for name, value in self.learner.state_dict().items():
+                self.means[name].lerp_(value, 1 - decay)
+
+
+def batch_of(examples: Examples, chosen: np.ndarray) -> dict[str, Tensor]:
+    """Return the features of some examples, and ``users``, as tensors."""
+    arrays = {name: torch.from_numpy(array[chosen]) for name, array in examples.arrays.items()}
+    return {**arrays, "users": torch.from_numpy(examples.users[chosen])}
+
+
+def loss_of(learner: Learner, examples: Examples, chosen: np.ndarray, settings: TrainingSettings) -> Tensor:
+    """Return the weighted loss of some examples."""
+    told, uses = learner(batch_of(examples, chosen))  # (batch, steps, 1 + V), (batch, 2, 1 + V)
+    labels = torch.from_numpy(examples.labels[chosen])  # (batch, steps)
+    weights = torch.from_numpy(examples.weights[chosen])  # (batch,)
+    loss = torch.zeros(())
+    for step in range(labels.shape[1]):
+        came = labels[:, step] != NOTHING
+        losses = functional.cross_entropy(
+            told[:, step], labels[:, step], ignore_index=NOTHING, reduction="none", label_smoothing=settings.smoothing
+        )
+        mean = (losses * weights * came).sum() / (weights * came).sum().clamp(min=1e-6)
+        loss = loss + _STEP_WEIGHTS[min(step, len(_STEP_WEIGHTS) - 1)] * mean
+    return loss + settings.use_weight * _loss_of_uses(uses, torch.from_numpy(examples.uses[chosen]))
+
+
+def _loss_of_uses(odds: Tensor, used: Tensor) -> Tensor:
+    """Return the mean, over examples, of the summed losses of all keys: most are as surely unused as they are many."""
+    known = used != _NOT_KNOWN
+    losses = functional.binary_cross_entropy_with_logits(odds, (used == 1).float(), reduction="none")
+    return (losses * known).sum() / len(odds) / 10
+
+
+def _warmth(step: int, steps: int) -> float:
+    """Return the share of the largest learning rate: a linear rise, then half a cosine down to a fiftieth."""
+    rising = max(steps // 10, 1)
+    if step < rising:
+        return (step + 1) / rising
+    passed = (step - rising) / max(steps - rising, 1)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * passed))
