@@ -10,37 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
+from preloader.learning.settings import NetworkSettings
 from preloader.prediction.features import AGES, FLAGS, MOMENTS, FeatureSettings
 
 INPUTS = ("items", "pieces", "flags", "ages", "words", "word_weights", "circumstances", "moment", "user")
 OUTPUTS = ("log_probabilities", "uses")
 USES = 2  # used if loaded now, used soon
-
-
-class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The size of a `SequenceNetwork`.
-
-    Attributes:
-        width: Of the keys' embeddings and of every head.
-        hidden: Of the recurrent layer and of what joins all evidence.
-        word_width: Of the words' embeddings.
-        user_width: Of a user's vector.
-        dropout: Share of the joined evidence that training leaves out.
-        word_dropout: Share of the words that training leaves out.
-        user_dropout: Share of the examples that training shows without their user: the population's.
-    """
-
-    width: int = 64
-    hidden: int = 128
-    word_width: int = 32
-    user_width: int = 16
-    dropout: float = 0.25
-    word_dropout: float = 0.2
-    user_dropout: float = 0.15
 
 
 class SequenceNetwork(nn.Module):

@@ -7,9 +7,7 @@ run that is resumed after an epoch takes exactly the steps that an uninterrupted
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -17,36 +15,11 @@ from torch.nn import functional
 
 from preloader.learning.examples import NOTHING, Examples
 from preloader.learning.network import INPUTS, SequenceNetwork
+from preloader.learning.settings import TrainingSettings
 
 _STEP_WEIGHTS = (1.0, 0.5, 0.35)
 _NOT_KNOWN = 2
 _LARGEST_STEP = 1.0
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a network is fitted.
-
-    Attributes:
-        epochs: How often all examples are seen.
-        batch: How many at once.
-        rate: The largest learning rate; it rises for a tenth of the time and then falls along a cosine.
-        weight_decay: AdamW's (Loshchilov & Hutter, ICLR 2019).
-        smoothing: Of the labels.
-        average: Decay of the running mean of the weights that is kept in the end (Polyak & Juditsky 1992).
-        use_weight: What the heads of use count beside the steps.
-        seed: Of everything random.
-    """
-
-    epochs: Count = 12
-    batch: Count = 128
-    rate: float = 3e-3
-    weight_decay: float = 0.02
-    smoothing: float = 0.0
-    average: float = 0.998
-    use_weight: float = 1.0
-    seed: int = 0
 
 
 class Learner(nn.Module):

@@ -1,0 +1,55 @@
+"""How large a network is, and how it is fitted: what a recipe may say. Nothing here needs the training stack."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The size of a `SequenceNetwork`.
+
+    Attributes:
+        width: Of the keys' embeddings and of every head.
+        hidden: Of the recurrent layer and of what joins all evidence.
+        word_width: Of the words' embeddings.
+        user_width: Of a user's vector.
+        dropout: Share of the joined evidence that training leaves out.
+        word_dropout: Share of the words that training leaves out.
+        user_dropout: Share of the examples that training shows without their user: the population's.
+    """
+
+    width: int = 64
+    hidden: int = 128
+    word_width: int = 32
+    user_width: int = 16
+    dropout: float = 0.25
+    word_dropout: float = 0.2
+    user_dropout: float = 0.15
+
+
+class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a network is fitted.
+
+    Attributes:
+        epochs: How often all examples are seen.
+        batch: How many at once.
+        rate: The largest learning rate; it rises for a tenth of the time and then falls along a cosine.
+        weight_decay: AdamW's (Loshchilov & Hutter, ICLR 2019).
+        smoothing: Of the labels.
+        average: Decay of the running mean of the weights that is kept in the end (Polyak & Juditsky 1992).
+        use_weight: What the heads of use count beside the steps.
+        seed: Of everything random.
+    """
+
+    epochs: Count = 12
+    batch: Count = 128
+    rate: float = 3e-3
+    weight_decay: float = 0.02
+    smoothing: float = 0.0
+    average: float = 0.998
+    use_weight: float = 1.0
+    seed: int = 0
