@@ -11,6 +11,8 @@ import msgspec
 
 from preloader.checks import shown
 from preloader.errors import ConfigurationError
+from preloader.learning.settings import NetworkSettings, TrainingSettings
+from preloader.prediction.features import FeatureSettings
 from preloader.prediction.settings import OnlineSettings
 from preloader.toml import TomlDocument, did_you_mean
 
@@ -27,6 +29,7 @@ class DataRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kinds: The resource kinds to predict.
         description: Where the data are from, for the card.
         licence: Under which licence they stand, for the card.
+        repeats: Whether an item that repeats the one before it counts; dropped ones are never predicted.
         min_sessions: Fewer sessions to learn from are refused.
         min_items: Fewer items of a kind to learn from are refused.
     """
@@ -35,6 +38,7 @@ class DataRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kinds: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
     description: str = ""
     licence: str = ""
+    repeats: Literal["kept", "dropped"] = "kept"
     min_sessions: Count = 10
     min_items: Count = 200
 
@@ -51,6 +55,38 @@ class ValidationRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstraps: Count = 200
 
 
+class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a sequence model predicts.
+
+    Attributes:
+        horizon: How many items ahead.
+        min_uses: Keys used less often get no number: they teach how often something unknown comes.
+        max_vocabulary: How many keys get one at most.
+        min_user_sessions: Users with fewer sessions are not told apart.
+        refit: Whether the network is fitted anew on all sessions once it has been validated.
+        coreml: In which precisions CoreML programs are put into the bundle; both are verified.
+    """
+
+    horizon: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
+    min_uses: Count = 2
+    max_vocabulary: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 500
+    min_user_sessions: Count = 3
+    refit: bool = True
+    coreml: tuple[Literal["fp16", "fp32"], ...] = ("fp16",)
+
+
+class OutcomesRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The world in which counterfactual outcomes come about: what loading a resource now would have been worth.
+
+    Attributes:
+        budget: The store's capacity, in mean resource sizes.
+        size_seed: Of the sizes that are drawn.
+    """
+
+    budget: Annotated[float, msgspec.Meta(gt=0.0)] = 5.0
+    size_seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole recipe.
 
@@ -59,19 +95,34 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: The sort of model.
         data: What is learned from.
         online: The settings of the online predictor.
+        sequence: What a sequence model predicts.
+        features: What it sees.
+        network: How large it is.
+        training: How it is fitted.
+        outcomes: Where it learns what a preload is worth.
         validation: How it is validated.
     """
 
     name: Name
-    model: Literal["online"]
+    model: Literal["online", "sequence"]
     data: DataRecipe
     online: OnlineSettings = OnlineSettings()
+    sequence: SequenceRecipe = SequenceRecipe()
+    features: FeatureSettings = FeatureSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    outcomes: OutcomesRecipe = OutcomesRecipe()
     validation: ValidationRecipe = ValidationRecipe()
 
 
 _PARTS: dict[str, type[msgspec.Struct]] = {
     "data": DataRecipe,
     "online": OnlineSettings,
+    "sequence": SequenceRecipe,
+    "features": FeatureSettings,
+    "network": NetworkSettings,
+    "training": TrainingSettings,
+    "outcomes": OutcomesRecipe,
     "validation": ValidationRecipe,
 }
 

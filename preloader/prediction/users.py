@@ -31,7 +31,7 @@ class UserVectors:
     """
 
     def __init__(
-        self, names: Sequence[str], vectors: FloatArray, profiles: FloatArray, max_strangers: int = 1_024
+        self, names: Sequence[str], vectors: FloatArray, profiles: FloatArray, max_strangers: int = 256
     ) -> None:
         self.names = tuple(names)
         self.vectors = np.asarray(vectors, np.float32)
@@ -74,20 +74,27 @@ class UserVectors:
         trust = total / (total + _PATIENCE) / max(float(weights.sum()), 1e-9)
         return np.asarray((weights * trust) @ self.vectors[nearest], np.float32)
 
-    def strangers(self) -> dict[str, list[float]]:
-        """Return what is remembered of strangers, as plain data."""
-        return {name: counts.tolist() for name, counts in self._strangers.items()}
+    def strangers(self) -> dict[str, dict[str, int]]:
+        """Return how often each stranger used each key that he used, by its number, as plain data."""
+        return {
+            name: {str(number): int(counts[number]) for number in np.flatnonzero(counts)}
+            for name, counts in self._strangers.items()
+        }
 
-    def restore_strangers(self, counts: Mapping[str, Sequence[float]]) -> None:
+    def restore_strangers(self, held: Mapping[str, Mapping[str, int]]) -> None:
         """Replace what is remembered of strangers.
 
         Raises:
             ValueError: It does not fit the vocabulary.
         """
-        held = OrderedDict((name, np.array(values, np.float32)) for name, values in counts.items())
-        if any(array.shape != self.profiles.shape[1:] for array in held.values()):
-            raise ValueError("a user's counts do not fit the vocabulary")
-        self._strangers = held
+        strangers: OrderedDict[str, FloatArray] = OrderedDict()
+        for name, counts in held.items():
+            strangers[name] = np.zeros(self.profiles.shape[1], np.float32)
+            for number, count in counts.items():
+                if not 0 <= int(number) < self.profiles.shape[1]:
+                    raise ValueError(f"a user used key number {number}, which the vocabulary does not have")
+                strangers[name][int(number)] = int(count)
+        self._strangers = strangers
 
 
 def _unit(rows: FloatArray) -> FloatArray:

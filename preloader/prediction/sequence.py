@@ -1,0 +1,289 @@
+"""The sequence predictor: a network that was trained offline, run here, told apart only by what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from preloader.errors import BundleError
+from preloader.events import Context, Event, Prediction, kind_of
+from preloader.ndarray import NDArray
+from preloader.ports import Snapshot
+from preloader.prediction.coreml import CoreMLRuntime
+from preloader.prediction.distribution import Distribution
+from preloader.prediction.features import Arrays, Features, FeatureSettings, stack
+from preloader.prediction.onnx import OnnxRuntime
+from preloader.prediction.runtime import Runtime
+from preloader.prediction.state import fitting
+from preloader.prediction.users import UserVectors
+
+VERSION = 1
+MAX_VOCABULARY = 4_096
+_HOPELESS = 1e-4
+_MOST_ODDS = 30.0
+
+FloatArray = NDArray[np.float64]
+Temperature = Annotated[float, msgspec.Meta(gt=0.05, lt=20.0)]
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What makes the network's figures come true as often as they say, found on validation.
+
+    Attributes:
+        temperatures: What each step's log-probabilities are divided by (Guo et al., ICML 2017).
+        slopes: What the log-odds of use (if loaded, soon) are multiplied by (Platt 1999).
+        offsets: What is added to them then.
+    """
+
+    temperatures: tuple[Temperature, ...]
+    slopes: tuple[float, float] = (1.0, 1.0)
+    offsets: tuple[float, float] = (0.0, 0.0)
+
+
+class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a network was made for: all that is needed beside it to predict.
+
+    Attributes:
+        kind: The kind of the items.
+        vocabulary: The keys that have a number.
+        horizon: How many items ahead.
+        features: What it sees.
+        calibration: See `Calibration`.
+        users: The users who have a vector of their own.
+    """
+
+    kind: str
+    vocabulary: Annotated[list[str], msgspec.Meta(max_length=MAX_VOCABULARY)]
+    horizon: Annotated[int, msgspec.Meta(ge=1, le=16)]
+    features: FeatureSettings
+    calibration: Calibration
+    users: list[str] = []
+
+    def __post_init__(self) -> None:
+        if len(self.calibration.temperatures) != self.horizon:
+            raise ValueError(f"there must be {self.horizon} temperatures, one a step")
+        if len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError("the vocabulary names a key twice")
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """What is asked of the network: the features of one context."""
+
+    context: Context
+    arrays: Arrays
+    steps: int
+
+
+class Answer(msgspec.Struct, frozen=True, eq=False):
+    """What the network said, calibrated.
+
+    Attributes:
+        probabilities: Shape (horizon, 1 + vocabulary); column 0 is for every key outside the vocabulary.
+        uses: P(used if loaded), P(used soon): shape (2, 1 + vocabulary).
+    """
+
+    probabilities: FloatArray
+    uses: FloatArray
+
+
+class SequencePredictor:
+    """Predicts the items of one kind with a trained network. Its weights never change here.
+
+    What it learns from events is only whom a user not met in training is like (`UserVectors`).
+
+    Args:
+        spec: What the network was made for.
+        runtime: Runs it.
+        users: The vectors of the users that ``spec`` names.
+        digest: The SHA-256 of the network, by which a saved state knows its own.
+
+    Raises:
+        BundleError: The users do not fit the spec.
+    """
+
+    name = "sequence"
+
+    def __init__(self, spec: SequenceSpec, runtime: Runtime, users: UserVectors, digest: str = "") -> None:
+        if list(users.names) != spec.users or users.profiles.shape[1] != len(spec.vocabulary) + 1:
+            raise BundleError("the users' vectors do not fit the network's vocabulary")
+        self.spec = spec
+        self.runtime = runtime
+        self.digest = digest
+        self._features = Features(spec.kind, spec.vocabulary, spec.features)
+        self._users = users
+        self._index = {key: column for column, key in enumerate(spec.vocabulary)}
+        self._temperatures = np.array(spec.calibration.temperatures)[:, None]
+        self._latest: tuple[Context, Answer] | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind that it predicts."""
+        return (self.spec.kind,)
+
+    @property
+    def horizon(self) -> int:
+        """How many items ahead it looks."""
+        return self.spec.horizon
+
+    def learn_one(self, event: Event) -> None:
+        """Take note of what a user does; see `Predictor.learn_one`."""
+        for key in event.resources:
+            if kind_of(key) == self.spec.kind:
+                self._users.observe(event.user, self._features.number(key))
+                self._latest = None
+
+    def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
+        """Return predictions for every key of the vocabulary that may come; see `Predictor.predict`."""
+        self._check_steps(steps)
+        return self._predictions(self.answer(context), steps)
+
+    def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
+        """Return what `predict` says as an array; what it lacks to 1 is for the keys outside the vocabulary."""
+        self._check_steps(steps)
+        if kind != self.spec.kind:
+            return Distribution({}, np.zeros((steps, 0)))
+        return Distribution(self._index, self.answer(context).probabilities[:steps, 1:])
+
+    def answer(self, context: Context) -> Answer:
+        """Return what the network says of a context; of the latest one without asking it again."""
+        latest = self._latest
+        if latest is not None and latest[0] == context:
+            return latest[1]
+        answer = self.infer([self.begin(context, self.horizon)])[0]
+        self._latest = (context, answer)
+        return answer
+
+    def begin(self, context: Context, steps: int) -> Request:
+        """Return what is to be asked; see `StagedPredictor`."""
+        self._check_steps(steps)
+        arrays = self._features.of(context)
+        arrays["user"] = self._users.of(context.user)
+        return Request(context, arrays, steps)
+
+    def infer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Ask the network, once for all; see `StagedPredictor`."""
+        said = self.runtime.run(stack(one.arrays for one in requests))
+        logs, odds = said["log_probabilities"].astype(np.float64), said["uses"].astype(np.float64)
+        return [Answer(self._softmax(logs[at]), self._used(odds[at])) for at in range(len(requests))]
+
+    def finish(self, request: Request, answer: Answer) -> list[Prediction]:
+        """Return the predictions; see `StagedPredictor`."""
+        self._latest = (request.context, answer)
+        return self._predictions(answer, request.steps)
+
+    def uses(self, context: Context, keys: Sequence[str]) -> FloatArray:
+        """Return P(used if loaded) and P(used soon) of some keys: shape (2, keys); of unknown keys, not a number."""
+        told = self.answer(context).uses
+        columns = [self._features.number(key) for key in keys]
+        found = told[:, columns]
+        found[:, [not column for column in columns]] = np.nan
+        return found
+
+    def snapshot(self) -> Snapshot:
+        """Return all but the network itself, which the state names by its SHA-256."""
+        meta = {
+            "predictor": self.name,
+            "version": VERSION,
+            "spec": msgspec.to_builtins(self.spec),
+            "network": self.digest,
+            "strangers": self._users.strangers(),
+        }
+        return Snapshot(meta, {"users": self._users.vectors.copy(), "profiles": self._users.profiles.copy()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace what is remembered of users; see `Predictor.restore`.
+
+        Raises:
+            BundleError: The snapshot is damaged, or of another network.
+        """
+        spec, users = read_sequence(snapshot)
+        if snapshot.meta.get("network") != self.digest or spec != self.spec:
+            raise BundleError("the state belongs to another network than the one that is loaded")
+        self._users = users
+        self._latest = None
+
+    def _check_steps(self, steps: int) -> None:
+        if not 1 <= steps <= self.horizon:
+            raise ValueError(f"steps must be from 1 to {self.horizon}, not {steps}")
+
+    def _softmax(self, logs: FloatArray) -> FloatArray:
+        warmed = logs / self._temperatures
+        powers = np.exp(warmed - warmed.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def _used(self, odds: FloatArray) -> FloatArray:
+        calibration = self.spec.calibration
+        slopes, offsets = np.array(calibration.slopes)[:, None], np.array(calibration.offsets)[:, None]
+        if_loaded, soon = 1.0 / (1.0 + np.exp(-np.clip(odds * slopes + offsets, -_MOST_ODDS, _MOST_ODDS)))
+        return np.stack([np.maximum(if_loaded, soon), soon])
+
+    def _predictions(self, answer: Answer, steps: int) -> list[Prediction]:
+        chances, uses = answer.probabilities[:steps, 1:], answer.uses[:, 1:]
+        order = np.argsort(-chances[0], kind="stable")
+        order = order[(chances.max(axis=0)[order] >= _HOPELESS) | (uses[0, order] >= _HOPELESS)]
+        columns = zip(order.tolist(), chances[:, order].T.tolist(), *uses[:, order].tolist(), strict=True)
+        keys = self.spec.vocabulary
+        return [Prediction(keys[at], tuple(per_step), if_loaded, soon) for at, per_step, if_loaded, soon in columns]
+
+
+class OnnxPredictor(SequencePredictor):
+    """A sequence predictor whose network runs in ONNX Runtime, everywhere.
+
+    Args:
+        spec: What the network was made for.
+        users: The vectors of the users that ``spec`` names.
+        model: The bytes of the ONNX file.
+
+    Raises:
+        BundleError: The model cannot be read, or does not fit the spec.
+        MissingExtraError: onnxruntime is not installed.
+    """
+
+    def __init__(self, spec: SequenceSpec, users: UserVectors, model: bytes) -> None:
+        super().__init__(spec, OnnxRuntime(model), users, sha256(model).hexdigest())
+
+
+class CoreMLPredictor(SequencePredictor):
+    """A sequence predictor whose network runs in CoreML, on macOS.
+
+    Args:
+        spec: What the network was made for.
+        users: The vectors of the users that ``spec`` names.
+        runtime: The opened model.
+        digest: The SHA-256 of the bundle's ONNX network, which both forms share as their name.
+    """
+
+    def __init__(self, spec: SequenceSpec, users: UserVectors, runtime: CoreMLRuntime, digest: str = "") -> None:
+        super().__init__(spec, runtime, users, digest)
+
+
+def read_sequence(snapshot: Snapshot) -> tuple[SequenceSpec, UserVectors]:
+    """Return what a saved state says.
+
+    Raises:
+        BundleError: It is of another predictor or version, or damaged.
+    """
+    meta = snapshot.meta
+    for field, expected in (("predictor", SequencePredictor.name), ("version", VERSION)):
+        if meta.get(field) != expected:
+            raise BundleError(f"the state's {field} is {meta.get(field)!r}; a sequence predictor's is {expected!r}")
+    try:
+        spec = msgspec.convert(meta["spec"], SequenceSpec)
+        return spec, _users(spec, snapshot.arrays, meta["strangers"])
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"the state of the sequence predictor is damaged: {error}") from error
+
+
+def _users(spec: SequenceSpec, arrays: Mapping[str, NDArray[np.generic]], strangers: Mapping[str, Any]) -> UserVectors:
+    vectors, profiles = arrays["users"], arrays["profiles"]
+    count, keys = len(spec.users), len(spec.vocabulary) + 1
+    width = vectors.shape[1] if vectors.ndim == 2 else 0
+    fitting("users", vectors, np.zeros((count, width), np.float32))
+    fitting("profiles", profiles, np.zeros((count, keys), np.float32))
+    users = UserVectors(spec.users, vectors.astype(np.float32), profiles.astype(np.float32))
+    users.restore_strangers(strangers)
+    return users
