@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from preloader.checks import shown
 from preloader.errors import BundleError
+from preloader.prediction.bundle_files import NAME
 
 SCHEMA = 1
 _HASH_DIGITS = 10
 
-FileName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}\Z")]
+FileName = Annotated[str, msgspec.Meta(pattern=NAME)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
@@ -41,6 +42,40 @@ class FittedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return session_hash(user, session) in self.sessions
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where some of what a bundle learned from is from.
+
+    Attributes:
+        name: What it is called.
+        licence: Under which licence it stands.
+        url: Where it is published; empty where it is not.
+    """
+
+    name: str
+    licence: str
+    url: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a manifest says of a learned model beyond what is needed to run it.
+
+    Attributes:
+        features: What the model sees: the settings of its features.
+        vocabulary: How many keys it names; ``None`` where it names none.
+        calibration: How its probabilities are calibrated.
+        metrics: Its figures.
+        verification: How far the exported models are from the trained one.
+        sources: What it learned from.
+    """
+
+    features: dict[str, Any] = {}
+    vocabulary: int | None = None
+    calibration: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    verification: dict[str, Any] = {}
+    sources: list[Source] = []
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a bundle is.
 
@@ -52,6 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         files: SHA-256 of every other file.
         command: The command that made it.
         fitted_on: What it learned from; ``None`` for a running assistant's state.
+        facts: More about a learned model; ``None``, and not written, for a predictor that only counts.
     """
 
     schema: int = SCHEMA
@@ -61,6 +97,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: dict[FileName, Sha256]
     command: str = ""
     fitted_on: FittedOn | None = None
+    facts: Facts | None = None
 
 
 class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,8 +120,11 @@ def session_hash(user: str, session: str) -> str:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest's file: readable JSON that holds its own hash."""
-    digest = sha256(msgspec.json.encode(manifest)).hexdigest()
-    return msgspec.json.format(msgspec.json.encode(_Sealed(manifest, digest)), indent=1) + b"\n"
+    table = msgspec.to_builtins(manifest)
+    if manifest.facts is None:
+        del table["facts"]  # so that manifests from before there were any still match their hash
+    digest = sha256(msgspec.json.encode(table)).hexdigest()
+    return msgspec.json.format(msgspec.json.encode({"manifest": table, "sha256": digest}), indent=1) + b"\n"
 
 
 def decode_manifest(data: bytes) -> Manifest:
