@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -25,12 +26,13 @@ class History:
         report: What could not be read.
     """
 
-    def __init__(self, paths: Sequence[Path], format_name: str | None) -> None:
+    def __init__(self, paths: Sequence[Path], format_name: str | None, fit_percent: int | None = None) -> None:
         found = sources(paths, format_name)
         readers = {reader.name: reader for reader, _ in found}
         self.paths = [str(path) for path in paths]
         self.format = ", ".join(readers)
-        self.rule = _common_rule(readers)
+        rule = _common_rule(readers)
+        self.rule = rule if fit_percent is None else msgspec.structs.replace(rule, fit_percent=fit_percent)
         self.report = ReadReport()
         self.sessions: list[Session] = group_sessions(
             event for reader, path in found for event in reader.read(path, self.report)
@@ -97,15 +99,20 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[s
         yield lambda label: bar.update(task, advance=1, description=label)
 
 
-def read_history(paths: Sequence[Path], format_name: str | None) -> History:
+def read_history(paths: Sequence[Path], format_name: str | None, fit_percent: int | None = None) -> History:
     """Read histories, with a bar.
+
+    Args:
+        paths: Files, directories or repositories.
+        format_name: Their format; detected if not given.
+        fit_percent: How much of each stream may be fitted, if not what the format says.
 
     Raises:
         HistoryError: A path cannot be read, its format is not known, or there is nothing in it.
         ConfigurationError: The formats are split in different ways.
     """
     with progress("reading"):
-        history = History(paths, format_name)
+        history = History(paths, format_name, fit_percent)
     if history.report.bad:
         first = history.report.examples[0]
         Console(stderr=True).print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from preloader.cli.command import command_line
 from preloader.cli.histories import progress, read_history
+from preloader.errors import ConfigurationError
 from preloader.history import READERS
-from preloader.learning.card import card
-from preloader.learning.fit import Fitted, fit, fit_part, work
+from preloader.learning.card import card, plots
+from preloader.learning.fit import Fitted, fit, work
+from preloader.learning.parts import parts_given, parts_of
 from preloader.learning.recipe import read_recipe
 from preloader.prediction import save_bundle
 
@@ -31,46 +34,64 @@ def run(
     format_name: Annotated[
         str | None, typer.Option("--format", help=f"The history's format, if not the recipe's: {', '.join(READERS)}.")
     ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Validate on this history, and learn the other whole; otherwise each stream is cut."),
+    ] = None,
+    fit_percent: Annotated[
+        int | None, typer.Option(min=1, max=99, help="Learn this share of each stream; the format's by default.")
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Override the recipe, as in online.max_contexts=1000.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoints of a run that was interrupted.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Learn each stream's fit part, after validating on its end, and write a bundle with a card."""
     chosen = read_recipe(recipe, assignments or ())
-    read = read_history(history, format_name or chosen.data.format)
-    sessions = fit_part(read.sessions, read.rule, chosen, seed)
-    with progress("validating", total=work(sessions, chosen)) as advance:
-        fitted = fit(sessions, chosen, advance)
-    command = _command(history, format_name, recipe, out, assignments or [], seed)
+    workplace = _workplace(out, resume)
+    read = read_history(history, format_name or chosen.data.format, fit_percent)
+    if validation:
+        held = read_history(validation, format_name or chosen.data.format)
+        parts = parts_given(read.sessions, held.sessions, read.rule, chosen, seed)
+    else:
+        parts = parts_of(read.sessions, read.rule, chosen, seed)
+    with progress("validating", total=work(parts, chosen)) as advance:
+        fitted = fit(parts, chosen, workplace=workplace, on_step=advance)
+    command = command_line()
     manifest = save_bundle(
         out,
         fitted.predictor.snapshot(),
         fitted_on=fitted.fitted_on,
         command=command,
         card=card(fitted, chosen, command),
+        files={**fitted.files, **plots(fitted)},
     )
+    shutil.rmtree(workplace, ignore_errors=True)
     if as_json:
-        document = {"bundle": str(out), "manifest": manifest, "items": fitted.items, "validation": fitted.validation}
+        document = {
+            "bundle": str(out),
+            "manifest": manifest,
+            "items": fitted.items,
+            "networks": fitted.networks,
+            "validation": fitted.validation,
+        }
         print(msgspec.json.encode(document).decode())
     else:
         _show(Console(), fitted, out)
 
 
-def _command(
-    history: list[Path], format_name: str | None, recipe: Path, out: Path, assignments: list[str], seed: int
-) -> str:
-    """Return the command that was run, for manifest and card."""
-    words = ["preloader", "train"]
-    for path in history:
-        words += ["--history", str(path)]
-    if format_name:
-        words += ["--format", format_name]
-    words += ["--recipe", str(recipe), "--out", str(out)]
-    for assignment in assignments:
-        words += ["--set", assignment]
-    return shlex.join([*words, *(["--seed", str(seed)] if seed else [])])
+def _workplace(out: Path, resume: bool) -> Path:
+    """Return where a run keeps its checkpoints: beside the bundle, empty unless it goes on with them."""
+    workplace = out.with_name(f".{out.name}.training")
+    if not resume:
+        shutil.rmtree(workplace, ignore_errors=True)
+    elif not workplace.is_dir():
+        raise ConfigurationError(f"--resume: no run for {out} was interrupted; train without --resume")
+    return workplace
 
 
 def _show(console: Console, fitted: Fitted, out: Path) -> None:
@@ -83,6 +104,8 @@ def _show(console: Console, fitted: Fitted, out: Path) -> None:
             shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
             table.add_row(kind, row.predictor, row.learn, str(row.step), f"{row.n:,}", *shown)
     console.print(table)
-    size = sum(file.stat().st_size for file in out.iterdir())
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     sessions = len(fitted.fitted_on.sessions)
+    for network in fitted.networks:
+        console.print(f"{network.kind}: {network.parameters:,} parameters; {'; '.join(network.verification)}.")
     console.print(f"Learned {sessions:,} sessions; wrote {out} ({size / 1_000:,.0f} kB).", soft_wrap=True)

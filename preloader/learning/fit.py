@@ -1,133 +1,144 @@
-"""Fits a recipe's model on a history's fit part, after validating it on the end of that part."""
+"""Fits what a recipe describes: validates it on the end of what may be learned from, then fits it to everything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
-from preloader.errors import HistoryError
-from preloader.evaluation import BASELINES, Candidate, Row, Task, evaluate, task_of_split
-from preloader.evaluation.cases import items_of, learnable
-from preloader.history import Session, SplitRule, order_sessions
-from preloader.history.annotations import without_annotations
+from preloader.evaluation import BASELINES, Candidate, Row, Task, evaluate
+from preloader.evaluation.cases import learnable
+from preloader.history import Session
+from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
+from preloader.ports import Predictor
 from preloader.prediction import FittedOn, OnlinePredictor
 from preloader.prediction.manifest import session_hash
 
 BESIDE = "order2"
-"""The baseline that stands beside the model in the table."""
+"""The baseline that stands beside the model in every table."""
 
-OnSession = Callable[[str], None]
+OnStep = Callable[[str], None]
+
+
+class NetworkFacts(msgspec.Struct, frozen=True):
+    """What is to be told of a network that was fitted.
+
+    Attributes:
+        kind: What it predicts.
+        parameters: How many numbers it learned.
+        vocabulary: How many keys it knows.
+        users: How many users have a vector of their own.
+        losses: The mean training loss of each epoch, of the network that was validated.
+        held_out: The log loss of the first step on what was held out, after each epoch.
+        temperatures: Of each step.
+        verification: The differences between the exported forms and torch, in words.
+    """
+
+    kind: str
+    parameters: int
+    vocabulary: int
+    users: int
+    losses: list[float]
+    held_out: list[float]
+    temperatures: list[float]
+    verification: list[str]
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """A fitted model.
+    """What came of a recipe.
 
     Attributes:
-        predictor: It.
+        predictor: The predictor, which has learned everything that may be learned from.
         fitted_on: What it learned from.
         items: How many items of each kind it learned.
-        validation: Its figures, by kind, on the held-out end of what it learned from.
+        validation: Figures by kind, on what was held out.
+        files: What a bundle must hold beside its state.
+        networks: What is to be told of the networks.
     """
 
-    predictor: OnlinePredictor
+    predictor: Predictor
     fitted_on: FittedOn
     items: dict[str, int]
     validation: dict[str, list[Row]]
+    files: Mapping[str, bytes | Path] = {}
+    networks: list[NetworkFacts] = []
 
 
-def fit_part(sessions: Sequence[Session], rule: SplitRule, recipe: Recipe, seed: int = 0) -> list[Session]:
-    """Return the sessions that may be learned from, in the rule's order: none that is a test for any of the kinds.
-
-    Args:
-        sessions: The whole history.
-        rule: How its format is split.
-        recipe: What is to be trained.
-        seed: Of the shuffle, where the rule wants one.
-
-    Raises:
-        HistoryError: The history is too small.
-    """
-    fit: dict[tuple[str, str], Session] = {}
-    test: set[tuple[str, str]] = set()
-    for kind in recipe.data.kinds:
-        task = task_of_split(sessions, rule, kind, seed)
-        fit.update({(one.user, one.session): one for one in task.fit})
-        test.update((one.user, one.session) for one in task.test)
-    ordered = order_sessions((one for name, one in fit.items() if name not in test), rule, seed)
-    chosen = [without_annotations(session, recipe.data.kinds[0]) for session in ordered]
-    _check_size(chosen, recipe)
-    return chosen
-
-
-def fit(sessions: Sequence[Session], recipe: Recipe, on_session: OnSession = lambda label: None) -> Fitted:
+def fit(parts: Parts, recipe: Recipe, *, workplace: Path | None = None, on_step: OnStep = lambda label: None) -> Fitted:
     """Validate and fit a recipe's model.
 
     Args:
-        sessions: What may be learned from, as `fit_part` returns it.
+        parts: What may be learned from.
         recipe: What is to be trained.
-        on_session: Called with a label after each session that was learned or scored.
+        workplace: Where checkpoints are kept, and gone on from; nowhere if not given.
+        on_step: Called with a label after each session that was learned or scored, and each epoch.
+
+    Raises:
+        MissingExtraError: The model needs the training stack, which is not installed.
+        ExportError: An exported network does not say what the trained one says.
+        ConfigurationError: A checkpoint is damaged, or of another run.
     """
-    cut = validation_cut(sessions, recipe)
-    validation = {
-        kind: evaluate(
-            Task(kind, sessions[:cut], sessions[cut:], steps=recipe.online.horizon),
-            [
-                Candidate(OnlinePredictor.name, partial(_predictor, recipe, (kind,))),
-                Candidate(BESIDE, partial(BASELINES[BESIDE], kinds=(kind,), horizon=recipe.online.horizon)),
-            ],
-            bootstraps=recipe.validation.bootstraps,
-            on_session=on_session,
-        )
-        for kind in recipe.data.kinds
-    }
-    predictor = _predictor(recipe, recipe.data.kinds)
+    if recipe.model == "sequence":
+        from preloader.learning.fit_sequence import fit_sequence  # brings in the training stack
+
+        return fit_sequence(parts, recipe, workplace=workplace, on_step=on_step)
+    validation = {kind: validate_online(parts, kind, recipe, on_step) for kind in recipe.data.kinds}
+    predictor = online(recipe, recipe.data.kinds)
+    learn(predictor, parts.whole, on_step)
+    return Fitted(predictor, fitted_on(parts, recipe), count_items(parts.whole, recipe), validation)
+
+
+def validate_online(parts: Parts, kind: str, recipe: Recipe, on_step: OnStep) -> list[Row]:
+    """Score the online predictor on what is held out, beside the baseline."""
+    candidates = [
+        Candidate(OnlinePredictor.name, partial(online, recipe, (kind,))),
+        Candidate(BESIDE, partial(BASELINES[BESIDE], kinds=(kind,), horizon=recipe.online.horizon)),
+    ]
+    task = task_of(parts, kind, recipe)
+    return evaluate(task, candidates, bootstraps=recipe.validation.bootstraps, on_session=on_step)
+
+
+def task_of(parts: Parts, kind: str, recipe: Recipe) -> Task:
+    """Return what a recipe is validated on."""
+    drops = recipe.data.repeats == "dropped"
+    return Task(kind, parts.fit, parts.validation, drop_repeats=drops, steps=recipe.online.horizon)
+
+
+def learn(predictor: Predictor, sessions: Sequence[Session], on_step: OnStep = lambda label: None) -> None:
+    """Show a predictor sessions, each event as it was known when the next one began."""
     for session in sessions:
         for event in learnable(session):
             predictor.learn_one(event)
-        on_session("fitting")
-    fitted_on = FittedOn(
-        format=recipe.data.format,
-        description=recipe.data.description,
-        licence=recipe.data.licence,
-        sessions=sorted(session_hash(one.user, one.session) for one in sessions),
-        events=sum(len(one.events) for one in sessions),
-        last_s=max(event.time_s for one in sessions for event in one.events),
-    )
-    return Fitted(predictor, fitted_on, _items(sessions, recipe), validation)
+        on_step("learning")
 
 
-def work(sessions: Sequence[Session], recipe: Recipe) -> int:
-    """Return how many sessions `fit` will learn or score."""
-    cut = validation_cut(sessions, recipe)
-    return len(recipe.data.kinds) * 2 * (cut + 2 * (len(sessions) - cut)) + len(sessions)
-
-
-def validation_cut(sessions: Sequence[Session], recipe: Recipe) -> int:
-    """Return where the sessions that are held out begin."""
-    return min(len(sessions) - 1, round(len(sessions) * (1.0 - recipe.validation.share)))
-
-
-def _predictor(recipe: Recipe, kinds: Sequence[str]) -> OnlinePredictor:
+def online(recipe: Recipe, kinds: Sequence[str]) -> OnlinePredictor:
+    """Return a new online predictor with a recipe's settings."""
     return OnlinePredictor(kinds, **msgspec.structs.asdict(recipe.online))
 
 
-def _items(sessions: Sequence[Session], recipe: Recipe) -> dict[str, int]:
-    return {kind: sum(len(items_of(session, kind)) for session in sessions) for kind in recipe.data.kinds}
+def fitted_on(parts: Parts, recipe: Recipe) -> FittedOn:
+    """Return what a manifest says of what was learned from: what was held out chose, so it counts as learned, too."""
+    chosen = {(one.user, one.session): one for one in (*parts.whole, *parts.validation)}.values()
+    return FittedOn(
+        format=recipe.data.format,
+        description=recipe.data.description,
+        licence=recipe.data.licence,
+        sessions=sorted(session_hash(one.user, one.session) for one in chosen),
+        events=sum(len(one.events) for one in chosen),
+        last_s=max(event.time_s for one in chosen for event in one.events),
+    )
 
 
-def _check_size(sessions: Sequence[Session], recipe: Recipe) -> None:
-    data = recipe.data
-    if len(sessions) < max(data.min_sessions, 2):
-        raise HistoryError(
-            f"the history leaves {len(sessions)} sessions to learn from, and recipe {recipe.name!r} needs at least "
-            f"{max(data.min_sessions, 2)}"
-        )
-    for kind, count in _items(sessions, recipe).items():
-        if count < data.min_items:
-            raise HistoryError(
-                f"the history leaves {count} items of the kind {kind!r} to learn from, and recipe {recipe.name!r} "
-                f"needs at least {data.min_items}"
-            )
+def work(parts: Parts, recipe: Recipe) -> int:
+    """Return about how many steps `fit` reports."""
+    fit_count, held, whole = len(parts.fit), len(parts.validation), len(parts.whole)
+    evaluated = len(recipe.data.kinds) * 2 * (fit_count + 2 * held)
+    if recipe.model == "online":
+        return evaluated + whole
+    fits = 2 if recipe.sequence.refit else 1
+    others = len(recipe.validation.baselines) + 2
+    return evaluated + fit_count + whole + len(recipe.data.kinds) * (fits * recipe.training.epochs + others * held)

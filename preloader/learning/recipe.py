@@ -49,10 +49,12 @@ class ValidationRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         share: How much of the sessions to learn from, from their end, is held out.
         bootstraps: How many resamples the intervals are made of.
+        baselines: Models of scikit-learn that stand in the table beside a sequence model.
     """
 
     share: Share = 0.2
     bootstraps: Count = 200
+    baselines: tuple[Literal["logistic", "boosting"], ...] = ("logistic", "boosting")
 
 
 class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import msgspec
 from preloader.errors import BundleError
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction.arrays import decode_arrays, encode_arrays
+from preloader.prediction.assembly import Parts, RuntimeChoice, assemble
 from preloader.prediction.bundle_files import (
     ARRAYS,
     CARD,
@@ -37,9 +38,6 @@ from preloader.prediction.bundle_files import (
     write_files,
 )
 from preloader.prediction.manifest import Facts, FittedOn, Manifest, decode_manifest, encode_manifest
-from preloader.prediction.online import OnlinePredictor
-
-_PREDICTORS: dict[str, Callable[[Snapshot], Predictor]] = {OnlinePredictor.name: OnlinePredictor.from_snapshot}
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -57,18 +55,18 @@ class Bundle(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
-    def predictor(self) -> Predictor:
+    def predictor(self, runtime: RuntimeChoice = "auto") -> Predictor:
         """Return a new predictor in the bundle's state.
+
+        Args:
+            runtime: What runs its networks, if it has any; ``auto`` takes CoreML on macOS, ONNX Runtime elsewhere.
 
         Raises:
             BundleError: No predictor of this program has such a state, or it is damaged.
+            MissingExtraError: What runs the networks is not installed.
         """
-        make = _PREDICTORS.get(self.manifest.predictor)
-        if make is None:
-            known = ", ".join(_PREDICTORS)
-            raise BundleError(f"{self.path} is of the predictor {self.manifest.predictor!r}; known are {known}")
         try:
-            return make(self.snapshot)
+            return assemble(self.snapshot, Parts(self.files, runtime))
         except BundleError as error:
             raise BundleError(f"{self.path}: {error}") from error
 

@@ -21,6 +21,9 @@ from preloader.prediction.runtime import Runtime
 from preloader.prediction.state import fitting
 from preloader.prediction.users import UserVectors
 
+NAME = "sequence"
+"""What a sequence predictor's state is called; its own name adds the kind, since a mixture has one for each."""
+
 VERSION = 1
 MAX_VOCABULARY = 4_096
 _HOPELESS = 1e-4
@@ -105,11 +108,10 @@ class SequencePredictor:
         BundleError: The users do not fit the spec.
     """
 
-    name = "sequence"
-
     def __init__(self, spec: SequenceSpec, runtime: Runtime, users: UserVectors, digest: str = "") -> None:
         if list(users.names) != spec.users or users.profiles.shape[1] != len(spec.vocabulary) + 1:
             raise BundleError("the users' vectors do not fit the network's vocabulary")
+        self.name = f"{NAME}_{spec.kind}"
         self.spec = spec
         self.runtime = runtime
         self.digest = digest
@@ -186,7 +188,7 @@ class SequencePredictor:
     def snapshot(self) -> Snapshot:
         """Return all but the network itself, which the state names by its SHA-256."""
         meta = {
-            "predictor": self.name,
+            "predictor": NAME,
             "version": VERSION,
             "spec": msgspec.to_builtins(self.spec),
             "network": self.digest,
@@ -268,7 +270,7 @@ def read_sequence(snapshot: Snapshot) -> tuple[SequenceSpec, UserVectors]:
         BundleError: It is of another predictor or version, or damaged.
     """
     meta = snapshot.meta
-    for field, expected in (("predictor", SequencePredictor.name), ("version", VERSION)):
+    for field, expected in (("predictor", NAME), ("version", VERSION)):
         if meta.get(field) != expected:
             raise BundleError(f"the state's {field} is {meta.get(field)!r}; a sequence predictor's is {expected!r}")
     try:

@@ -1,0 +1,191 @@
+"""Fits sequence models and the mixture that they are part of: fit, calibrate, evaluate, fit to everything, export, verify.
+
+Networks are drafted on what is not held out. What is held out then calibrates them, and teaches the mixture how far
+to believe each of its experts. Last, networks and online predictor are fitted to everything, and take the drafts'
+place in that mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+from safetensors.torch import save as encode_tensors
+
+from preloader.evaluation import Candidate, Row, evaluate
+from preloader.history import Session
+from preloader.learning.baselines import NAMES, sklearn_predictor
+from preloader.learning.examples import moments
+from preloader.learning.export import to_coreml, to_onnx
+from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
+from preloader.learning.lookahead import MakeOutcomes, Trained, calibration_of, fit_network, inputs_of
+from preloader.learning.network import OUTPUTS, parameters
+from preloader.learning.outcomes import counterfactuals
+from preloader.learning.parts import Parts, count_items
+from preloader.learning.recipe import Recipe
+from preloader.learning.verify import verify
+from preloader.prediction.experts import MixturePredictor
+from preloader.prediction.sequence import Calibration, OnnxPredictor
+
+_VERIFIED_ON = 1_024
+_USES_ASKED = 600  # contexts on which the weights of the experts' probabilities of use are fitted
+
+
+class _Expert(msgspec.Struct, frozen=True, eq=False):
+    """A fitted network as the mixture uses it."""
+
+    trained: Trained
+    calibration: Calibration
+    onnx: bytes
+
+    def predictor(self) -> OnnxPredictor:
+        return OnnxPredictor(self.trained.spec(self.calibration), self.trained.users, self.onnx)
+
+
+def fit_sequence(parts: Parts, recipe: Recipe, *, workplace: Path | None, on_step: OnStep) -> Fitted:
+    """Fit networks and their mixture with the online predictor; see `fit`."""
+    outcomes = counterfactuals(recipe)
+    kinds = recipe.data.kinds
+    drafts = [_draft(parts, kind, recipe, outcomes, workplace, on_step) for kind in kinds]
+    mixture = _mixture(parts.fit, drafts, recipe, on_step)
+    validation = {draft.trained.features.kind: _validate(parts, draft, recipe, on_step) for draft in drafts}
+    _weigh(mixture, parts, drafts, recipe, outcomes)
+    finals = drafts
+    if recipe.sequence.refit and len(parts.whole) > len(parts.fit):
+        finals = [_final(parts, draft, recipe, outcomes, workplace, on_step) for draft in drafts]
+    whole = _mixture(parts.whole, finals, recipe, on_step)
+    whole.restore_weights(mixture.weights_snapshot())
+    whole.forget_sessions()
+    exported = [_exported(final, recipe) for final in finals]
+    return Fitted(
+        whole,
+        fitted_on(parts, recipe),
+        count_items(parts.whole, recipe),
+        validation,
+        {name: content for files, _ in exported for name, content in files.items()},
+        [_facts(draft, verified) for draft, (_, verified) in zip(drafts, exported, strict=True)],
+    )
+
+
+def _draft(
+    parts: Parts, kind: str, recipe: Recipe, outcomes: MakeOutcomes, workplace: Path | None, on_step: OnStep
+) -> _Expert:
+    trained = fit_network(
+        parts.fit,
+        kind,
+        recipe,
+        held_out=parts.validation,
+        outcomes=outcomes,
+        checkpoint=workplace and workplace / f"{kind}-draft.safetensors",
+        on_epoch=on_step,
+    )
+    return _Expert(trained, calibration_of(trained, parts.validation, outcomes), _onnx(trained))
+
+
+def _final(
+    parts: Parts, draft: _Expert, recipe: Recipe, outcomes: MakeOutcomes, workplace: Path | None, on_step: OnStep
+) -> _Expert:
+    kind = draft.trained.features.kind
+    checkpoint = workplace and workplace / f"{kind}-final.safetensors"
+    trained = fit_network(parts.whole, kind, recipe, outcomes=outcomes, checkpoint=checkpoint, on_epoch=on_step)
+    return _Expert(trained, draft.calibration, _onnx(trained))
+
+
+def _mixture(
+    sessions: Sequence[Session], experts: Sequence[_Expert], recipe: Recipe, on_step: OnStep
+) -> MixturePredictor:
+    counting = online(recipe, recipe.data.kinds)
+    learn(counting, sessions, on_step)
+    networks = [expert.predictor() for expert in experts]
+    return MixturePredictor([counting, *networks], recipe.data.kinds, horizon=recipe.sequence.horizon)
+
+
+def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> list[Row]:
+    """Score the mixture as it learns, its experts, and what they have to beat, on what is held out."""
+    kind = draft.trained.features.kind
+    task = task_of(parts, kind, recipe)
+    mixture = _mixture(
+        parts.fit, [draft], msgspec.structs.replace(recipe, data=_only(recipe, kind)), lambda label: None
+    )
+    score = partial(evaluate, task, bootstraps=recipe.validation.bootstraps, on_session=on_step)
+    named = [name for name in recipe.validation.baselines if name in NAMES]
+    fitted = [Candidate(f"sequence ({draft.predictor().runtime.name})", draft.predictor, fitted=True)]
+    fitted += [
+        Candidate(name, partial(sklearn_predictor, name, parts.fit, kind, recipe), fitted=True) for name in named
+    ]
+    return [
+        *score([Candidate(MixturePredictor.name, lambda: mixture, fitted=True)], learn=("online",)),
+        *score(fitted, learn=("frozen",)),
+        *validate_online(parts, kind, recipe, on_step),
+    ]
+
+
+def _weigh(
+    mixture: MixturePredictor, parts: Parts, drafts: Sequence[_Expert], recipe: Recipe, outcomes: MakeOutcomes
+) -> None:
+    """Let the mixture learn from what is held out how far to believe each expert."""
+    for draft in drafts:
+        _weigh_uses(mixture, parts.validation, draft, outcomes)
+    learn(mixture, parts.validation)
+
+
+def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _Expert, outcomes: MakeOutcomes) -> None:
+    features = draft.trained.features
+    paying = outcomes(sessions, features.vocabulary)
+    asked = [(session, one) for session in sessions for one in moments(session, features.kind) if one.events]
+    every = max(1, len(asked) // _USES_ASKED)
+    chances, used = [], []
+    for session, one in asked[::every]:
+        said = [expert.uses(one.context, features.vocabulary) for expert in mixture.experts]
+        chances.append(np.stack(said)[:, 0])  # (experts, keys)
+        used.append(paying(session)[one.events - 1, 1:])
+    if chances:
+        mixture.use_stack.fit(0, np.concatenate(chances, axis=1).T, np.concatenate(used))
+
+
+def _only(recipe: Recipe, kind: str) -> msgspec.Struct:
+    return msgspec.structs.replace(recipe.data, kinds=(kind,))
+
+
+def _onnx(trained: Trained) -> bytes:
+    return to_onnx(trained.network, inputs_of(trained, 2), OUTPUTS)
+
+
+def _exported(final: _Expert, recipe: Recipe) -> tuple[dict[str, bytes | Path], list[str]]:
+    """Export a network in every form, verify them all, and return those that a bundle is to hold."""
+    kind = final.trained.features.kind
+    files: dict[str, bytes | Path] = {
+        f"{kind}.onnx": final.onnx,
+        f"{kind}.safetensors": encode_tensors(final.trained.learner.state_dict()),
+    }
+    inputs = inputs_of(final.trained, _VERIFIED_ON)
+    with TemporaryDirectory() as made:
+        packages = {precision: Path(made) / f"{precision}.mlpackage" for precision in ("fp16", "fp32")}
+        for precision, path in packages.items():
+            to_coreml(final.trained.network, inputs_of(final.trained, 1), path, precision)
+        verification = verify(final.trained.network, inputs, final.onnx, packages)
+        for precision in recipe.sequence.coreml:
+            files |= _package(packages[precision], f"{kind}-{precision}.mlpackage")
+    return files, verification
+
+
+def _package(path: Path, name: str) -> dict[str, bytes]:
+    return {f"{name}/{file.relative_to(path)}": file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def _facts(draft: _Expert, verified: list[str]) -> NetworkFacts:
+    trained = draft.trained
+    return NetworkFacts(
+        kind=trained.features.kind,
+        parameters=parameters(trained.network),
+        vocabulary=len(trained.features.vocabulary),
+        users=len(trained.users.names),
+        losses=trained.losses,
+        held_out=trained.held_out,
+        temperatures=list(draft.calibration.temperatures),
+        verification=verified,
+    )

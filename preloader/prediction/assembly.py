@@ -1,0 +1,86 @@
+"""Puts predictors together from what a bundle holds: a state, and the networks that it names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from preloader.errors import BundleError
+from preloader.ports import Predictor, Snapshot
+from preloader.prediction.coreml import CoreMLRuntime
+from preloader.prediction.experts import MixturePredictor
+from preloader.prediction.mixture_state import under
+from preloader.prediction.online import OnlinePredictor
+from preloader.prediction.sequence import NAME as SEQUENCE
+from preloader.prediction.sequence import CoreMLPredictor, OnnxPredictor, SequencePredictor, read_sequence
+
+RuntimeChoice = Literal["auto", "onnx", "coreml"]
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What predictors are put together from.
+
+    Attributes:
+        files: The networks, by their names in the bundle.
+        runtime: What runs them; ``auto`` takes CoreML on macOS where the bundle has a program for it.
+    """
+
+    files: Mapping[str, bytes]
+    runtime: RuntimeChoice = "auto"
+
+
+def assemble(snapshot: Snapshot, parts: Parts) -> Predictor:
+    """Return a new predictor in the state of a snapshot.
+
+    Raises:
+        BundleError: No predictor of this program has such a state, it is damaged, or a network is missing.
+        MissingExtraError: What runs the networks is not installed.
+    """
+    name = snapshot.meta.get("predictor")
+    make = _MAKERS.get(name) if isinstance(name, str) else None
+    if make is None:
+        raise BundleError(f"it is of the predictor {name!r}; known are {', '.join(_MAKERS)}")
+    return make(snapshot, parts)
+
+
+def _online(snapshot: Snapshot, parts: Parts) -> Predictor:
+    return OnlinePredictor.from_snapshot(snapshot)
+
+
+def _sequence(snapshot: Snapshot, parts: Parts) -> SequencePredictor:
+    spec, users = read_sequence(snapshot)
+    package = f"{spec.kind}-fp16.mlpackage"
+    has_package = any(name.startswith(f"{package}/") for name in parts.files)
+    predictor: SequencePredictor
+    if parts.runtime == "coreml" or (parts.runtime == "auto" and sys.platform == "darwin" and has_package):
+        digest = str(snapshot.meta.get("network"))
+        predictor = CoreMLPredictor(spec, users, CoreMLRuntime.of_files(parts.files, package), digest)
+    else:
+        model = parts.files.get(f"{spec.kind}.onnx")
+        if model is None:
+            raise BundleError(f"it has no {spec.kind}.onnx, which its state names")
+        predictor = OnnxPredictor(spec, users, model)
+    predictor.restore(snapshot)
+    return predictor
+
+
+def _mixture(snapshot: Snapshot, parts: Parts) -> Predictor:
+    held = snapshot.meta.get("experts")
+    if not isinstance(held, list) or not all(isinstance(one, dict) for one in held):
+        raise BundleError("the state of the mixture names no experts")
+    experts: list[Any] = [
+        assemble(Snapshot(meta, under(snapshot.arrays, f"experts.{number}")), parts) for number, meta in enumerate(held)
+    ]
+    mixture = MixturePredictor(experts)
+    mixture.restore(snapshot)
+    return mixture
+
+
+_MAKERS: dict[str, Callable[[Snapshot, Parts], Predictor]] = {
+    OnlinePredictor.name: _online,
+    SEQUENCE: _sequence,
+    MixturePredictor.name: _mixture,
+}
