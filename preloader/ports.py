@@ -84,6 +84,40 @@ class Predictor(Protocol):
         """
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """What `StagedPredictor.begin` returns where nothing is left to infer: the predictions themselves."""
+
+    predictions: list[Prediction]
+
+
+@runtime_checkable
+class StagedPredictor(Predictor, Protocol):
+    """A predictor whose costly part runs off the event loop, for many requests at a time.
+
+    ``predict`` is the three stages in a row: ``finish(request, infer([request])[0])``. A request holds copies of all
+    that `infer` needs, so that events which are learned meanwhile cannot reach into it.
+    """
+
+    def begin(self, context: Context, steps: int, /) -> Any:
+        """Prepare a prediction, on the loop and quickly; pure, as ``predict`` is.
+
+        Returns:
+            The request, or `Ready` with the predictions where they cost nothing more.
+
+        Raises:
+            ValueError: ``steps`` is smaller than 1 or larger than the predictor looks ahead.
+        """
+
+    def infer(self, requests: Sequence[Any], /) -> list[Any]:
+        """Return one result for each of ``requests``, at least one, in their order.
+
+        Runs in any thread, several at once: it reads the requests and what never changes, and writes nothing.
+        """
+
+    def finish(self, request: Any, result: Any, /) -> list[Prediction]:
+        """Make predictions of a request and its result, on the loop and quickly; pure, as ``predict`` is."""
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What making a resource ready is expected to cost."""
 

@@ -222,6 +222,48 @@ class FakePredictor:
         self.learned = msgspec.convert(snapshot.meta["learned"], list[Event])
 
 
+class FakeStagedPredictor(FakePredictor):
+    """A `FakePredictor` in stages, which writes down its batches.
+
+    >>> predictor = FakeStagedPredictor({"wake": [fake_prediction("component:asr", 0.9)]})
+    >>> context = Context().after(Event(user="u", session="s", time_s=0.0, action="wake"))
+    >>> request = predictor.begin(context, steps=1)
+    >>> (result,) = predictor.infer([request])
+    >>> predictor.finish(request, result) == predictor.predict(context, steps=1)
+    True
+
+    Args:
+        answers: As those of `FakePredictor`.
+        during: Called by `infer`, in its thread, with the contexts of the batch: it may block, sleep or raise.
+
+    Attributes:
+        batches: How many requests each call of `infer` got.
+    """
+
+    def __init__(
+        self,
+        answers: PredictionTable | Callable[[Context, int], list[Prediction]],
+        during: Callable[[Sequence[Context]], None] = lambda contexts: None,
+    ) -> None:
+        super().__init__(answers)
+        self.batches: list[int] = []
+        self._during = during
+
+    def begin(self, context: Context, steps: int = 3) -> tuple[Context, int]:
+        """Return the request."""
+        return context, steps
+
+    def infer(self, requests: Sequence[tuple[Context, int]]) -> list[list[Prediction]]:
+        """Return the told predictions of each request."""
+        self.batches.append(len(requests))
+        self._during([context for context, _ in requests])
+        return [self.predict(context, steps) for context, steps in requests]
+
+    def finish(self, request: tuple[Context, int], result: list[Prediction]) -> list[Prediction]:
+        """Return the result as it is."""
+        return result
+
+
 def random_events(
     seed: int, users: int = 3, sessions: int = 4, length: int = 20, kind: str = "component", items: int = 12
 ) -> list[Event]:
