@@ -1,0 +1,331 @@
+"""A predictor that can be replaced while it serves: by one that has proved better, and back if it then proves worse.
+
+::
+
+    steady ──offer──▶ trial ──better──▶ probation ──enough items──▶ steady
+      ▲                 │ worse, no better, failed    │ worse, failed
+      └─────────────────┴─────────────────────────────┘ (rolled back)
+
+On *trial* the candidate is a shadow: it learns from every event and is scored on every item that comes, but nobody
+hears it. Once promoted, the old predictor is the shadow, and the same test decides whether to go back to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from preloader.errors import BundleError, PreloaderError
+from preloader.events import Context, Event, Prediction
+from preloader.ports import Executor, Predictor, Ready, Snapshot, StagedPredictor
+from preloader.prediction.contest import Items, losses
+from preloader.prediction.distribution import Distribution, distribution_of
+from preloader.prediction.opening import open_predictor
+from preloader.prediction.shadow import Shadow, SwapSettings, SwapState
+from preloader.telemetry import logger
+
+T = TypeVar("T")
+
+
+class SwapStatus(msgspec.Struct, frozen=True):
+    """A snapshot of a `HotSwapPredictor`.
+
+    Attributes:
+        state: Whether there is a shadow, and which.
+        live: Who predicts.
+        shadow: The candidate on trial, or who predicted before; ``None`` where there is none.
+        items: How many items were scored since the shadow became one.
+        live_loss: Mean log loss of the live one over them, in nats; ``None`` before the first.
+        shadow_loss: That of the shadow.
+        verdict: How the latest trial or probation ended, in words.
+        counts: Candidates offered, promoted, rejected, kept and rolled back, shadows that failed, bundles refused.
+    """
+
+    state: SwapState
+    live: str
+    shadow: str | None
+    items: int
+    live_loss: float | None
+    shadow_loss: float | None
+    verdict: str
+    counts: dict[str, int]
+
+
+class HotSwapPredictor:
+    """Predicts as its live predictor does, and swaps that for a better one; staged where the live one is.
+
+    Deterministic: all depends on the events, and on when among them candidates are offered. The state that is saved is
+    the live predictor's; what is on trial is offered anew after a restart.
+
+    Args:
+        live: Who predicts at first.
+        kinds: The kinds to score; every kind if not given.
+        settings: When to swap.
+
+    Attributes:
+        name: The live predictor's.
+        counts: See `SwapStatus`.
+    """
+
+    def __init__(
+        self, live: Predictor, *, kinds: Collection[str] | None = None, settings: SwapSettings | None = None
+    ) -> None:
+        self.settings = settings or SwapSettings()
+        self.counts: Counter[str] = Counter()
+        self._kinds = kinds
+        self._items = Items(kinds, self.settings.every)
+        self._verdict = ""
+        self._shadow: Shadow | None = None
+        self.adopt(live)
+
+    def adopt(self, live: Predictor, label: str = "") -> None:
+        """Make ``live`` the live predictor at once, untried; a shadow is let go."""
+        self._seat(live, label or live.name)
+        self._shadow = None
+
+    def offer(self, candidate: Predictor, label: str = "") -> None:
+        """Put a candidate on trial.
+
+        Args:
+            candidate: Who may replace the live predictor.
+            label: What to call it in the log and in `status`.
+
+        Raises:
+            PreloaderError: There is a shadow already.
+        """
+        if self._shadow is not None:
+            raise PreloaderError(
+                f"{label or candidate.name} cannot be tried while {self._label} has {self._shadow.label} beside it "
+                f"({self.status().state}): wait for the verdict, or withdraw that one"
+            )
+        self.counts["candidates_offered"] += 1
+        self._shadow = Shadow(candidate, label or candidate.name, SwapState.TRIAL, self.settings)
+
+    async def adopt_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> None:
+        """Load a bundle in a thread, and make its predictor the live one at once.
+
+        Args:
+            path: The bundle.
+            executor: Where it is loaded.
+            steps: How many items ahead it will be asked for.
+
+        Raises:
+            BundleError: It is missing, damaged, tampered with, of another version, or of no use here; it is counted.
+        """
+        self.adopt(await self._open(path, executor, steps), str(path))
+
+    async def offer_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> None:
+        """Load a bundle beside the live predictor, in a thread, and put it on trial; see `adopt_bundle`.
+
+        Raises:
+            BundleError: As there.
+            PreloaderError: There is a shadow already.
+        """
+        self.offer(await self._open(path, executor, steps), str(path))
+
+    def withdraw(self) -> None:
+        """Let the shadow go: the candidate, or, on probation, the way back."""
+        if self._shadow is not None:
+            self._end(self._shadow, f"{self._shadow.label} was withdrawn")
+
+    def status(self) -> SwapStatus:
+        """Return who predicts, who is tried, and how they compare."""
+        shadow = self._shadow
+        items = shadow.items if shadow else 0
+        return SwapStatus(
+            state=shadow.state if shadow else SwapState.STEADY,
+            live=self._label,
+            shadow=shadow.label if shadow else None,
+            items=items,
+            live_loss=shadow.live_loss / items if shadow and items else None,
+            shadow_loss=shadow.loss / items if shadow and items else None,
+            verdict=self._verdict,
+            counts=dict(self.counts),
+        )
+
+    def learn_one(self, event: Event) -> None:
+        """Score both predictors on the event's items, let both learn from it, and judge; see `Predictor.learn_one`."""
+        if self._shadow is not None:
+            self._score(self._shadow, event)
+        self._items.observe(event)
+        shadow = self._shadow
+        shadow_error = _failure(shadow.predictor.learn_one, event) if shadow else None
+        live_error = _failure(self._live.learn_one, event)
+        if shadow is not None and shadow_error is not None:
+            self._failed(shadow, shadow_error)
+        elif shadow is not None and live_error is not None and shadow.state is SwapState.PROBATION:
+            self._roll_back(shadow, f"it failed: {live_error!r}")
+            return
+        if live_error is not None:
+            raise live_error
+        if self._shadow is not None:
+            self._judge(self._shadow)
+
+    def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
+        """Return the live predictor's predictions; one that fails on probation is rolled back."""
+        return self._by_live(lambda live: live.predict(context, steps))
+
+    def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
+        """Return what the live predictor says of one kind."""
+        return distribution_of(self._live, context, kind, steps)
+
+    def begin(self, context: Context, steps: int = 3) -> Any:
+        """See `StagedPredictor.begin`; `Ready` at once where the live predictor has no stages."""
+        return self._by_live(lambda live: _begin(live, self._staged if live is self._live else None, context, steps))
+
+    def infer(self, requests: Sequence[_Request]) -> list[Any]:
+        """See `StagedPredictor.infer`; each request by the predictor that began it."""
+        results: list[Any] = []
+        for _, group in groupby(requests, key=lambda request: id(request.predictor)):
+            batch = list(group)
+            try:
+                results += batch[0].predictor.infer([request.begun for request in batch])
+            except Exception as error:
+                results += [_Failed(error)] * len(batch)
+        return results
+
+    def finish(self, request: _Request, result: Any) -> list[Prediction]:
+        """See `StagedPredictor.finish`; raises what `infer` raised for this request."""
+        try:
+            if isinstance(result, _Failed):
+                raise result.error
+            return request.predictor.finish(request.begun, result)
+        except Exception as error:
+            shadow = self._shadow
+            if shadow is not None and shadow.state is SwapState.PROBATION and request.predictor is self._live:
+                self._roll_back(shadow, f"it failed: {error!r}")
+            raise
+
+    def snapshot(self) -> Snapshot:
+        """Return the live predictor's state."""
+        return self._live.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace the live predictor's state, and let a shadow go; see `Predictor.restore`."""
+        self._live.restore(snapshot)
+        self._shadow = None
+
+    async def _open(self, path: Path | str, executor: Executor, steps: int) -> Predictor:
+        try:
+            return await executor.run(open_predictor, path, self._kinds, steps)
+        except BundleError:
+            self.counts["bundles_refused"] += 1
+            raise
+
+    def _seat(self, live: Predictor, label: str) -> None:
+        self._live = live
+        self._label = label
+        self._staged = live if isinstance(live, StagedPredictor) else None
+        self.name = live.name
+
+    def _by_live(self, call: Callable[[Predictor], T]) -> T:
+        """Return what the live predictor answers; where it fails on probation and the old one does not, go back."""
+        try:
+            return call(self._live)
+        except Exception as error:
+            shadow = self._shadow
+            if shadow is None or shadow.state is not SwapState.PROBATION:
+                raise
+            answer = call(shadow.predictor)
+            self._roll_back(shadow, f"it failed: {error!r}")
+            return answer
+
+    def _score(self, shadow: Shadow, event: Event) -> None:
+        items = self._items.of(event)
+        if not items:
+            return
+        floor = self.settings.floor
+        try:
+            shadow_losses = list(losses(shadow.predictor, items, floor))
+        except Exception as error:
+            self._failed(shadow, error)
+            return
+        try:
+            live_losses = list(losses(self._live, items, floor))
+        except Exception as error:
+            if shadow.state is SwapState.PROBATION:
+                self._roll_back(shadow, f"it failed: {error!r}")
+            return  # on trial: a live predictor that fails is the manager's to report, and no merit of the candidate
+        for live_loss, shadow_loss in zip(live_losses, shadow_losses, strict=True):
+            shadow.add(live_loss, shadow_loss)
+
+    def _judge(self, shadow: Shadow) -> None:
+        said = shadow.compared(self._label)
+        if shadow.state is SwapState.TRIAL:
+            if shadow.is_better():
+                self._promote(shadow, said)
+            elif shadow.is_worse():
+                self._reject(shadow, f"{said}, which is worse")
+            elif shadow.items >= self.settings.max_items:
+                self._reject(shadow, f"{said}, which is not better by {self.settings.margin:g}")
+        elif shadow.is_better():
+            self._roll_back(shadow, f"{said}, which is better")
+        elif shadow.items >= self.settings.max_items:
+            self.counts["candidates_kept"] += 1
+            self._end(shadow, f"{self._label} was kept: {said}")
+
+    def _promote(self, shadow: Shadow, said: str) -> None:
+        self.counts["candidates_promoted"] += 1
+        old, old_label = self._live, self._label
+        self._seat(shadow.predictor, shadow.label)
+        self._end(shadow, f"{shadow.label} was promoted: {said}, which is better")
+        self._shadow = Shadow(old, old_label, SwapState.PROBATION, self.settings)
+
+    def _reject(self, shadow: Shadow, reason: str) -> None:
+        self.counts["candidates_rejected"] += 1
+        self._end(shadow, f"{shadow.label} was rejected: {reason}")
+
+    def _roll_back(self, shadow: Shadow, reason: str) -> None:
+        self.counts["candidates_rolled_back"] += 1
+        failed = self._label
+        self._seat(shadow.predictor, shadow.label)
+        self._end(shadow, f"{failed} was rolled back to {shadow.label}: {reason}", logger.warning)
+
+    def _failed(self, shadow: Shadow, error: Exception) -> None:
+        """Drop a shadow that raises; the live one is untouched."""
+        self.counts["shadows_failed"] += 1
+        self._end(shadow, f"{shadow.label} was dropped: it failed: {error!r}", logger.warning)
+
+    def _end(self, shadow: Shadow, verdict: str, log: Callable[..., None] = logger.info) -> None:
+        self._shadow = None
+        self._verdict = verdict
+        log("%s (after %d items)", verdict, shadow.items)
+
+
+class _Request:
+    """A request of the predictor that was live when it began."""
+
+    __slots__ = ("begun", "predictor")
+
+    def __init__(self, predictor: StagedPredictor, begun: Any) -> None:
+        self.predictor = predictor
+        self.begun = begun
+
+
+class _Failed:
+    """Stands for the result of an `infer` that raised, until `finish` can raise it on the loop."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _begin(live: Predictor, staged: StagedPredictor | None, context: Context, steps: int) -> Any:
+    if staged is None:
+        return Ready(live.predict(context, steps))
+    begun = staged.begin(context, steps)
+    return begun if isinstance(begun, Ready) else _Request(staged, begun)
+
+
+def _failure(learn_one: Callable[[Event], None], event: Event) -> Exception | None:
+    try:
+        learn_one(event)
+    except Exception as error:
+        return error
+    return None

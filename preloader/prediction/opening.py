@@ -1,0 +1,38 @@
+"""Opens a bundle for service: whatever is wrong with it is said in one sentence, before anybody relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from preloader.errors import BundleError
+from preloader.events import Context
+from preloader.ports import Predictor
+from preloader.prediction.bundle import load_bundle
+
+
+def open_predictor(path: Path | str, kinds: Collection[str] | None = None, steps: int = 3) -> Predictor:
+    """Load a bundle and return its predictor, after having asked it once. Reads files and computes: for a thread.
+
+    Args:
+        path: The bundle.
+        kinds: The kinds that it will be asked for; any if not given.
+        steps: How many items ahead it will be asked for.
+
+    Raises:
+        BundleError: The bundle is missing, damaged, tampered with, of another version, lacks an extra that it needs,
+            predicts none of ``kinds``, or does not look ``steps`` ahead.
+    """
+    try:
+        bundle = load_bundle(path)
+        predicted = bundle.manifest.kinds
+        if predicted is not None and kinds is not None and not set(predicted) & set(kinds):
+            raise BundleError(f"{path} predicts {', '.join(predicted)}, and what is wanted is {', '.join(kinds)}")
+        predictor = bundle.predictor()
+        predictor.predict(Context(), steps)
+    except BundleError:
+        raise
+    except Exception as error:  # of a model's runtime, say, whose errors are its own
+        reason = " ".join(str(error).split()) or repr(error)
+        raise BundleError(f"{path} cannot be used: {reason}") from error
+    return predictor
