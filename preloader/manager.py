@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,13 +18,15 @@ import msgspec
 
 from preloader.cache import Entry, Store, make_eviction
 from preloader.decision import make_policy
-from preloader.errors import ClosedError
-from preloader.events import ContextTracker, Decision, Event, NeedOutcome, kind_of
+from preloader.errors import BundleError, ClosedError
+from preloader.events import ContextTracker, Decision, Event, NeedOutcome, Prediction, kind_of
 from preloader.hints import HintInbox
+from preloader.inference import Inference
 from preloader.loading import Loader, check_providers
 from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
+from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
 from preloader.scheduling.execution import ThreadExecutor
 from preloader.scheduling.flights import Flight, loading
 from preloader.settings import Settings
@@ -36,6 +38,8 @@ if TYPE_CHECKING:  # reading histories is not loaded with the manager
     from preloader.history.log import EventLog
 
 _SHUTDOWN_GRACE_S = 5.0
+
+DecidedListener = Callable[[Event, list[Decision]], None]
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -66,6 +70,8 @@ class PreloadManager:
     Args:
         providers: What makes resources ready, by kind.
         predictor: What predicts; an `OnlinePredictor` over the providers' kinds unless given.
+        bundle: A bundle whose predictor takes that one's place when the manager starts; where it is refused, the
+            reason is logged and counted, and the manager goes on without it.
         policy: What decides; as the settings name it unless given.
         eviction: What gives way; as the settings name it unless given.
         settings: Budget, tiers, timeouts, …
@@ -74,6 +80,7 @@ class PreloadManager:
         state_dir: Where the predictor's state is restored from and saved to, regularly and at the end.
         event_log: Where events are recorded. The caller keeps the ownership.
         listeners: Called with every `Need` and `Preload` as it ends, on the loop; they must not block.
+        decided: Called with every event and the decisions on it once they are made, on the loop; it must not block.
 
     Raises:
         ConfigurationError: A policy's name or a kind is wrong.
@@ -84,6 +91,7 @@ class PreloadManager:
         providers: Mapping[str, Provider],
         *,
         predictor: Predictor | None = None,
+        bundle: Path | str | None = None,
         policy: DecisionPolicy | None = None,
         eviction: EvictionPolicy | None = None,
         settings: Settings | None = None,
@@ -91,12 +99,17 @@ class PreloadManager:
         state_dir: Path | None = None,
         event_log: EventLog | None = None,
         listeners: Sequence[Listener] = (),
+        decided: DecidedListener | None = None,
     ) -> None:
         check_providers(providers)
         self._providers = dict(providers)
         self._prefixes = tuple(f"{kind}:" for kind in providers)
         self.settings = settings or Settings()
-        self._predictor = predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps)
+        self._predictor = HotSwapPredictor(
+            predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps), kinds=tuple(providers)
+        )
+        self._bundle = bundle
+        self._decided = decided
         self._store = Store(self.settings.budget_bytes, eviction or make_eviction(self.settings.eviction))
         self._executor = executor or ThreadExecutor()
         self._owns_executor = executor is None
@@ -119,6 +132,13 @@ class PreloadManager:
             landed=self._speculation.pump,
         )
         self._outlook = Outlook(self._loader.dependencies)
+        self._inference = Inference(
+            self._predictor,
+            self._executor,
+            steps=self.settings.steps,
+            timeout_s=self.settings.inference_timeout_s,
+            land=self._decide,
+        )
         self._contexts = ContextTracker()
         self._hints = HintInbox(self.settings.tier_capacity)
         self._counts: Counter[str] = Counter()
@@ -142,14 +162,14 @@ class PreloadManager:
             for provider in self._providers.values():
                 if isinstance(provider, UsesExecutor):
                     provider.use_executor(self._executor)
-            await self._upkeep.restore()
+            await self._upkeep.restore(of_bundle=await self._adopt_bundle())
             exits.push_async_callback(self._upkeep.aclose)
             exits.push_async_callback(self._loader.aclose, _SHUTDOWN_GRACE_S)
             self._tasks = await exits.enter_async_context(asyncio.TaskGroup())
             exits.callback(self._stop)
             self._running = True
             self._speculation.start(self._loader)
-            self._chores = [self._spawn(chore, "chore") for chore in self._upkeep.chores()]
+            self._chores = [self._spawn(chore, "chore") for chore in (*self._upkeep.chores(), self._inference.run())]
             self._hints.open(asyncio.get_running_loop(), self._take_hints)
             self._exits = exits.pop_all()
         return self
@@ -167,13 +187,16 @@ class PreloadManager:
     def observe(self, event: Event) -> list[Decision]:
         """Take note of an event: learn, predict, decide, queue. Returns at once; loading happens behind it.
 
-        A failing predictor or policy is logged and counted; preloading pauses for that event, serving goes on.
+        Where the predictor is staged (`preloader.ports.StagedPredictor`) its inference runs behind it, too, and what
+        arrives meanwhile is inferred together; the decisions then go to the ``decided`` listener alone, and `settled`
+        waits for them. A failing predictor or policy is logged and counted; preloading pauses for that event, serving
+        goes on.
 
         Args:
             event: What happened. Events of a session come in order.
 
         Returns:
-            The decisions, with their reasons.
+            The decisions, with their reasons; none where they follow.
 
         Raises:
             ClosedError: The manager is not running.
@@ -183,20 +206,36 @@ class PreloadManager:
         if self._event_log is not None:
             self._event_log.buffer(event)
         context = self._contexts.observe(event)
+        predictions: list[Prediction] | None = []
         try:
             self._predictor.learn_one(event)
-            predictions = self._predictor.predict(context, self.settings.steps)
+            predictions = self._inference.ask(event, context)
         except Exception:
             self._counts["predictor_errors"] += 1
             logger.exception("the predictor failed on %s", event.action)
-            predictions = []
-        predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
-        slot = (event.user, event.session)
-        self._outlook.update(slot, predictions)
-        self._speculation.cancel_wrong(slot, {prediction.key: prediction for prediction in predictions})
-        decisions = self._speculation.consider(predictions, slot)
-        self._speculation.pump()
-        return decisions
+        return [] if predictions is None else self._decide(event, predictions)
+
+    async def settled(self) -> None:
+        """Wait until everything observed so far has been decided on: at once, unless the predictor is staged."""
+        await self._inference.settled()
+
+    async def offer(self, bundle: Path | str) -> None:
+        """Load a bundle beside the predictor in service, and try it on what happens from now on.
+
+        It takes over once it has proved better, and gives way again if it then proves worse; see
+        `preloader.prediction.hotswap`, and `swap_status`.
+
+        Raises:
+            BundleError: It is missing, damaged, tampered with, of another version, or of no use here.
+            PreloaderError: Another one is on trial, or on probation.
+            ClosedError: The manager is not running.
+        """
+        self._check_running()
+        await self._predictor.offer_bundle(bundle, self._executor, self.settings.steps)
+
+    def swap_status(self) -> SwapStatus:
+        """Return who predicts, which bundle is on trial or probation, and how they compare."""
+        return self._predictor.status()
 
     async def get(self, key: str, *, user: str = "", session: str = "") -> Any:
         """Serve a resource: ready, joined in flight, or loaded on demand. This is a *need*.
@@ -260,6 +299,7 @@ class PreloadManager:
     def end_session(self, user: str, session: str) -> None:
         """Say that a session is over: its preloads that are unused by now are wasted."""
         self._contexts.end(user, session)
+        self._inference.end_session((user, session))
         self._outlook.forget((user, session))
         self._speculation.end_session((user, session))
 
@@ -278,8 +318,9 @@ class PreloadManager:
     def statistics(self) -> Statistics:
         """Return a snapshot of everything that is counted."""
         counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
-        for counted in (self._counts, self._speculation.counts, self._loader.counts, self._loader.guard.counts):
-            counts.update(counted)
+        for part in (self._speculation, self._loader, self._loader.guard, self._inference, self._predictor):
+            counts.update(part.counts)
+        counts.update(self._counts)
         return Statistics(
             ledger=self._ledger.totals(),
             tiers=self._speculation.statistics(),
@@ -288,6 +329,32 @@ class PreloadManager:
             budget_bytes=self._store.capacity_bytes,
             counts=dict(counts),
         )
+
+    async def _adopt_bundle(self) -> bool:
+        """Put the bundle in service; return whether there is one that is any good."""
+        if self._bundle is None:
+            return False
+        try:
+            await self._predictor.adopt_bundle(self._bundle, self._executor, self.settings.steps)
+        except BundleError as error:
+            logger.warning("the %s predictor goes on alone: %s", self._predictor.name, error)
+            return False
+        return True
+
+    def _decide(self, event: Event, predictions: list[Prediction]) -> list[Decision]:
+        """Act on what is expected after ``event``."""
+        predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
+        slot = (event.user, event.session)
+        self._outlook.update(slot, predictions)
+        self._speculation.cancel_wrong(slot, {prediction.key: prediction for prediction in predictions})
+        decisions = self._speculation.consider(predictions, slot)
+        self._speculation.pump()
+        if self._decided is not None:
+            try:
+                self._decided(event, decisions)
+            except Exception:
+                logger.exception("the decided listener failed on %s", event.action)
+        return decisions
 
     async def _need(self, key: str, user: str, session: str) -> Entry:
         """Return the entry of ``key``, pinned once, and enter the need."""

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         waste_budget: Largest share of preloads that may be wasted, 0 to 1; ``None`` sets no limit.
         eviction: Name of the eviction policy.
         autosave_s: How often the predictor's state is saved, where it is given a place.
+        inference_timeout_s: After how long a prediction that runs off the loop is given up.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of its range.
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     waste_budget: float | None = 0.10
     eviction: str = "predictive"
     autosave_s: float = 300.0
+    inference_timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
         check(self, _RULES)
@@ -104,4 +106,5 @@ _RULES: dict[str, Rule] = {
     "waste_budget": (lambda value: value is None or _is_share(value), "a share from 0 up to but below 1, such as 0.1"),
     "eviction": _NAME,
     "autosave_s": _DURATION,
+    "inference_timeout_s": _DURATION,
 }

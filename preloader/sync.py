@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from preloader.errors import ClosedError, PreloaderError
 from preloader.events import Decision, Event
 from preloader.manager import PreloadManager, Statistics
+from preloader.prediction.hotswap import SwapStatus
 
 T = TypeVar("T")
 
@@ -73,6 +75,18 @@ class SyncPreloadManager:
     def observe(self, event: Event) -> list[Decision]:
         """See `PreloadManager.observe`."""
         return self._call(self._async(self._manager.observe, event))
+
+    def settled(self) -> None:
+        """See `PreloadManager.settled`."""
+        self._call(self._manager.settled())
+
+    def offer(self, bundle: Path | str) -> None:
+        """See `PreloadManager.offer`."""
+        self._call(self._manager.offer(bundle))
+
+    def swap_status(self) -> SwapStatus:
+        """See `PreloadManager.swap_status`."""
+        return self._call(self._async(self._manager.swap_status))
 
     def get(self, key: str, *, user: str = "", session: str = "", timeout_s: float | None = None) -> Any:
         """See `PreloadManager.get`.

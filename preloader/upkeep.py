@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # reading histories is not loaded with the manager
 
 _LOG_FLUSH_S = 1.0
 _BUNDLE = "predictor"
+_OF_BUNDLE = "predictor-of-bundle"
 
 
 class Upkeep:
@@ -58,10 +59,17 @@ class Upkeep:
             chores.append(_every(_LOG_FLUSH_S, self.flush))
         return chores
 
-    async def restore(self) -> None:
-        """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside."""
+    async def restore(self, *, of_bundle: bool = False) -> None:
+        """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside.
+
+        Args:
+            of_bundle: Whether a bundle is in service. Its state has a place of its own: neither puts the other's aside
+                when a bundle is refused for a while.
+        """
         if self._bundle is None:
             return
+        if of_bundle:
+            self._bundle = self._bundle.with_name(_OF_BUNDLE)
         try:
             bundle = await self._executor.run(load_bundle, self._bundle)
             self._predictor.restore(bundle.snapshot)
