@@ -20,6 +20,7 @@ from preloader.manager import PreloadManager
 from preloader.ports import DecisionPolicy, EvictionPolicy, Predictor, Provider
 from preloader.replay.clock import run_virtual
 from preloader.replay.script import SessionScript
+from preloader.replay.unstaged import Unstaged
 from preloader.scheduling.execution import InlineExecutor
 from preloader.settings import Settings
 
@@ -132,7 +133,7 @@ class _Stage:
     def _manager(self, cast: Cast) -> PreloadManager:
         return PreloadManager(
             {self._world.kind: self._world.provider},
-            predictor=cast.predictor,
+            predictor=Unstaged(cast.predictor),
             policy=cast.policy,
             eviction=cast.eviction,
             settings=msgspec.structs.replace(self._world.settings, budget_bytes=self._world.capacity_bytes),
