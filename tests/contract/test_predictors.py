@@ -19,9 +19,10 @@ from preloader.evaluation.baselines import BASELINES
 from preloader.events import Context, ContextTracker, Event, kind_of
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
+from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.testing import FakePredictor, fake_prediction, random_events
 
-LEARNERS = {"online": OnlinePredictor, **BASELINES}
+LEARNERS = {"online": OnlinePredictor, "hot swap": lambda: HotSwapPredictor(BASELINES["order1"]()), **BASELINES}
 MAKERS = {
     **LEARNERS,
     "fake": lambda: FakePredictor({"user": [fake_prediction("component:item0", 0.5, 0.25, 0.25)]}),
