@@ -14,16 +14,19 @@ from rich.console import Console
 
 from preloader.cli.evaluate_table import show
 from preloader.cli.histories import History, progress, read_history
-from preloader.errors import ConfigurationError
+from preloader.errors import ConfigurationError, require
 from preloader.evaluation import BASELINES, Candidate, Learn, Task, evaluate, task_of_parts, task_of_split
 from preloader.evaluation.metrics import CONFIDENCE
 from preloader.events import Context
 from preloader.history import READERS
+from preloader.ports import Predictor
 from preloader.prediction import Bundle, OnlinePredictor, load_bundle
+from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.manifest import session_hash
 
 _MAX_STEPS = 10
 _ONLINE = "online"
+_SKLEARN = ("logistic", "boosting")
 
 
 class RepeatsChoice(StrEnum):
@@ -69,7 +72,14 @@ def run(
         Path | None, typer.Option(help="Score this saved predictor in place of a new one of its name.")
     ] = None,
     predictor: Annotated[
-        list[str] | None, typer.Option(help="Score this predictor only; repeat for several. All by default.")
+        list[str] | None,
+        typer.Option(
+            help="Score this predictor only; repeat for several. All by default, but for logistic and boosting, which "
+            "are scikit-learn's and take minutes."
+        ),
+    ] = None,
+    fit_percent: Annotated[
+        int | None, typer.Option(min=1, max=99, help="Learn this share of each stream; the format's by default.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=_MAX_STEPS, help="How many items ahead to predict.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one, and of the intervals.")] = 0,
@@ -79,7 +89,7 @@ def run(
     """Score predictors on what came next: the first 80 % of each stream is learned, the rest counts."""
     saved = None if bundle is None else load_bundle(bundle)
     chosen = _chosen(predictor, saved)
-    history = read_history(paths, format_name)
+    history = read_history(paths, format_name, fit_percent)
     kind = history.target(target)
     task = msgspec.structs.replace(
         _task(history, train, format_name, kind, seed), drop_repeats=repeats is RepeatsChoice.DROPPED, steps=steps
@@ -112,20 +122,45 @@ def run(
 
 
 def _chosen(named: Sequence[str] | None, saved: Bundle | None) -> list[str]:
-    known = dict.fromkeys([*BASELINES, _ONLINE, *([saved.manifest.predictor] if saved else [])])
+    scored = dict.fromkeys([*BASELINES, _ONLINE, *(_saved_names(saved) if saved else [])])
+    known = [*scored, *_SKLEARN]
     for name in named or ():
         if name not in known:
             raise ConfigurationError(f"--predictor {name!r} is not known; choose from: {', '.join(known)}")
-    return list(dict.fromkeys(named or known))
+    return list(dict.fromkeys(named or scored))
+
+
+def _saved_names(saved: Bundle) -> list[str]:
+    """Return a bundle's predictor, and, where that is a mixture, the experts that it is made of."""
+    predictor = saved.predictor()
+    experts = predictor.experts if isinstance(predictor, MixturePredictor) else ()
+    return [predictor.name, *(expert.name for expert in experts if expert.name != _ONLINE)]
 
 
 def _candidate(name: str, task: Task, saved: Bundle | None) -> Candidate:
     """Return the predictor of a name; a bundle's stands in for a new one of the same name."""
-    if saved is not None and name == saved.manifest.predictor:
-        return Candidate(name, saved.predictor, fitted=True)
+    if saved is not None and name in (saved_names := _saved_names(saved)):
+        return Candidate(name, partial(_of_bundle, saved, saved_names.index(name)), fitted=True)
     if name == _ONLINE:
         return Candidate(name, partial(OnlinePredictor, kinds=(task.kind,), horizon=task.steps))
+    if name in _SKLEARN:
+        return Candidate(name, partial(_of_sklearn, name, task), fitted=True)
     return Candidate(name, partial(BASELINES[name], kinds=(task.kind,), horizon=task.steps))
+
+
+def _of_bundle(saved: Bundle, place: int) -> Predictor:
+    predictor = saved.predictor()
+    if not place:
+        return predictor
+    assert isinstance(predictor, MixturePredictor)
+    return [expert for expert in predictor.experts if expert.name != _ONLINE][place - 1]
+
+
+def _of_sklearn(name: str, task: Task) -> Predictor:
+    require("sklearn", "train")
+    from preloader.learning.baselines import sklearn_predictor  # brings in scikit-learn
+
+    return sklearn_predictor(name, task.prepared().fit, task.kind, horizon=task.steps)
 
 
 def _check_bundle(saved: Bundle, task: Task) -> None:

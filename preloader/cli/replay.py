@@ -56,6 +56,9 @@ def replay(
         ),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Start from this saved predictor instead of learning.")] = None,
+    fit_percent: Annotated[
+        int | None, typer.Option(min=1, max=99, help="Learn this share of each stream; the format's by default.")
+    ] = None,
     budget: Annotated[float, typer.Option(help="The store's capacity, in mean resource sizes.")] = 5.0,
     cache: Annotated[
         CacheChoice, typer.Option(help="Empty the store after each session, or keep it.")
@@ -88,7 +91,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Replay a history through the real manager, beside no preloading, predictive eviction only, and the optimum."""
-    history = read_history(paths, format_name)
+    history = read_history(paths, format_name, fit_percent)
     kind = component or history.target(None)
     task = _task(history, read_history(train, format_name) if train else None, kind)
     drawn = bool(size_seed) or size_seeds is not None

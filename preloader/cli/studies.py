@@ -215,15 +215,14 @@ def _learned(plan: Plan, bundle: Path | None, bar: Progress) -> Callable[[], Pre
     """Return what makes predictors that have learned the plan's fit sessions, or what the bundle holds."""
     steps = Settings().steps
     if bundle is not None:
-        snapshot = _unseen(load_bundle(bundle), plan).snapshot
-    else:
-        teacher = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
-        task = bar.add_task("learning", total=len(plan.fit))
-        for session in plan.fit:
-            for event in session.events:
-                teacher.learn_one(event.known_at(event.time_s))
-            bar.advance(task)
-        snapshot = teacher.snapshot()
+        return _unseen(load_bundle(bundle), plan).predictor
+    teacher = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
+    task = bar.add_task("learning", total=len(plan.fit))
+    for session in plan.fit:
+        for event in session.events:
+            teacher.learn_one(event.known_at(event.time_s))
+        bar.advance(task)
+    snapshot = teacher.snapshot()
 
     def make() -> Predictor:
         predictor = OnlinePredictor(kinds=(plan.kind,), horizon=steps)

@@ -21,11 +21,10 @@ from sklearn.linear_model import LogisticRegression
 from preloader.events import Context, Event, Prediction
 from preloader.history import Session
 from preloader.learning.examples import NOTHING, Examples, examples, users_of, vocabulary_of
-from preloader.learning.recipe import Recipe
 from preloader.ndarray import NDArray
 from preloader.ports import Snapshot
 from preloader.prediction.distribution import Distribution, to_predictions
-from preloader.prediction.features import AGES, OUTSIDE, Arrays, Features, stack
+from preloader.prediction.features import AGES, OUTSIDE, Arrays, Features, FeatureSettings, stack
 
 NAMES = ("logistic", "boosting")
 
@@ -97,21 +96,31 @@ class SklearnPredictor:
         """Do nothing: there is no state that changes."""
 
 
-def sklearn_predictor(name: str, sessions: Sequence[Session], kind: str, recipe: Recipe) -> SklearnPredictor:
-    """Fit one of the models to sessions, with the features of a recipe.
+def sklearn_predictor(
+    name: str,
+    sessions: Sequence[Session],
+    kind: str,
+    features: FeatureSettings | None = None,
+    vocabulary: Sequence[str] | None = None,
+    horizon: int = 3,
+    seed: int = 0,
+) -> SklearnPredictor:
+    """Fit one of the models to sessions.
 
     Args:
         name: One of `NAMES`.
         sessions: What is learned from.
         kind: The kind of the items.
-        recipe: Its features, vocabulary and seed.
+        features: What it sees.
+        vocabulary: The keys that it tells apart; those used twice at least, if not given.
+        horizon: How many items ahead.
+        seed: Of whatever is random.
     """
-    vocabulary = vocabulary_of(sessions, kind, recipe.sequence.min_uses, recipe.sequence.max_vocabulary)
-    features = Features(kind, vocabulary, recipe.features)
-    users = users_of(sessions, recipe.sequence.min_user_sessions) if recipe.features.use_users else []
-    numbers = {user: number for number, user in enumerate(users)}
-    learned = examples(sessions, features, recipe.sequence.horizon, numbers)
-    return SklearnPredictor(name, features, users, recipe.sequence.horizon).fit(learned, recipe.training.seed)
+    known = vocabulary_of(sessions, kind) if vocabulary is None else vocabulary
+    seen = Features(kind, known, features)
+    users = users_of(sessions) if seen.settings.use_users else []
+    learned = examples(sessions, seen, horizon, {user: number for number, user in enumerate(users)})
+    return SklearnPredictor(name, seen, users, horizon).fit(learned, seed)
 
 
 class _OneHot:

@@ -1,4 +1,4 @@
-"""Fits sequence models and the mixture that they are part of: fit, calibrate, evaluate, fit to everything, export, verify.
+"""Fits sequence models and the mixture that they are part of: fit, calibrate, evaluate, fit anew, export, verify.
 
 Networks are drafted on what is not held out. What is held out then calibrates them, and teaches the mixture how far
 to believe each of its experts. Last, networks and online predictor are fitted to everything, and take the drafts'
@@ -114,8 +114,10 @@ def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> 
     score = partial(evaluate, task, bootstraps=recipe.validation.bootstraps, on_session=on_step)
     named = [name for name in recipe.validation.baselines if name in NAMES]
     fitted = [Candidate(f"sequence ({draft.predictor().runtime.name})", draft.predictor, fitted=True)]
+    sklearn = partial(sklearn_predictor, features=recipe.features, horizon=recipe.sequence.horizon)
+    vocabulary = draft.trained.features.vocabulary
     fitted += [
-        Candidate(name, partial(sklearn_predictor, name, parts.fit, kind, recipe), fitted=True) for name in named
+        Candidate(name, partial(sklearn, name, parts.fit, kind, vocabulary=vocabulary), fitted=True) for name in named
     ]
     return [
         *score([Candidate(MixturePredictor.name, lambda: mixture, fitted=True)], learn=("online",)),
@@ -147,8 +149,8 @@ def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _
         mixture.use_stack.fit(0, np.concatenate(chances, axis=1).T, np.concatenate(used))
 
 
-def _only(recipe: Recipe, kind: str) -> msgspec.Struct:
-    return msgspec.structs.replace(recipe.data, kinds=(kind,))
+def _only(recipe: Recipe, kind: str) -> Recipe:
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, kinds=(kind,)))
 
 
 def _onnx(trained: Trained) -> bytes:
