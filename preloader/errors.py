@@ -7,6 +7,8 @@
     │   └── TooManyBadRecords   … because too large a share of it is malformed
     ├── ConfigurationError      settings, a registry or a recipe is wrong (also a ValueError)
     ├── BundleError             a saved predictor is damaged, of another kind, or of another version
+    ├── ExportError             a trained model cannot be exported, or what was exported does not do the same
+    ├── WorkError               divided work failed: a worker died, or its function raised what it should not
     ├── MissingExtraError       an optional dependency is not installed (also an ImportError)
     ├── UnknownResourceError    no provider, or no such resource (also a KeyError)
     ├── LoadError               a resource could not be made ready
@@ -47,6 +49,14 @@ class ConfigurationError(PreloaderError, ValueError):
 
 class BundleError(PreloaderError):
     """A saved predictor is damaged, of another kind, or of another version."""
+
+
+class ExportError(PreloaderError):
+    """A trained model cannot be exported, or what was exported does not do the same."""
+
+
+class WorkError(PreloaderError):
+    """Work that was divided among workers failed: a worker died, or its function raised what it should not."""
 
 
 class MissingExtraError(PreloaderError, ImportError):
