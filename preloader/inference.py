@@ -24,6 +24,7 @@ _MOST_HUNG = 4
 """So many threads may hang in `infer` before no more are sent after them: the loaders need threads, too."""
 
 Land = Callable[[Event, list[Prediction]], object]
+GaveUp = Callable[[Sequence[Any]], None]
 
 
 class Inference:
@@ -38,13 +39,21 @@ class Inference:
         steps: How many items ahead to look.
         timeout_s: After how long a batch is given up.
         land: Called with an event and its predictions when they have come after `ask` had returned.
+        gave_up: Called with the requests of a batch that was given up.
 
     Attributes:
         counts: Batches, requests inferred, superseded, of ended sessions, errors, timeouts.
     """
 
     def __init__(
-        self, predictor: StagedPredictor, executor: Executor, *, steps: int, timeout_s: float, land: Land
+        self,
+        predictor: StagedPredictor,
+        executor: Executor,
+        *,
+        steps: int,
+        timeout_s: float,
+        land: Land,
+        gave_up: GaveUp = lambda requests: None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._predictor = predictor
@@ -52,6 +61,7 @@ class Inference:
         self._steps = steps
         self._timeout_s = timeout_s
         self._land = land
+        self._gave_up = gave_up
         self._waiting: dict[Slot, _Request] = {}  # the oldest first; one a session
         self._flying: list[_Request] = []
         self._hung: list[_Call] = []
@@ -127,6 +137,7 @@ class Inference:
                 self._hung.append(call)
                 self.counts["inference_timeouts"] += 1
                 logger.warning("an inference of %d requests was given up after %g s", len(begun), self._timeout_s)
+                self._gave_up(begun)
             else:
                 self.counts["inference_errors"] += 1
                 logger.exception("an inference of %d requests failed", len(begun))

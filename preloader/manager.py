@@ -18,7 +18,7 @@ import msgspec
 
 from preloader.cache import Entry, Store, make_eviction
 from preloader.decision import make_policy
-from preloader.errors import BundleError, ClosedError
+from preloader.errors import ClosedError
 from preloader.events import ContextTracker, Decision, Event, NeedOutcome, Prediction, kind_of
 from preloader.hints import HintInbox
 from preloader.inference import Inference
@@ -138,6 +138,7 @@ class PreloadManager:
             steps=self.settings.steps,
             timeout_s=self.settings.inference_timeout_s,
             land=self._decide,
+            gave_up=self._predictor.blame,
         )
         self._contexts = ContextTracker()
         self._hints = HintInbox(self.settings.tier_capacity)
@@ -162,7 +163,9 @@ class PreloadManager:
             for provider in self._providers.values():
                 if isinstance(provider, UsesExecutor):
                     provider.use_executor(self._executor)
-            await self._upkeep.restore(of_bundle=await self._adopt_bundle())
+            swap, steps = self._predictor, self.settings.steps
+            adopted = self._bundle is not None and await swap.adopt_bundle(self._bundle, self._executor, steps)
+            await self._upkeep.restore(of_bundle=adopted)
             exits.push_async_callback(self._upkeep.aclose)
             exits.push_async_callback(self._loader.aclose, _SHUTDOWN_GRACE_S)
             self._tasks = await exits.enter_async_context(asyncio.TaskGroup())
@@ -329,17 +332,6 @@ class PreloadManager:
             budget_bytes=self._store.capacity_bytes,
             counts=dict(counts),
         )
-
-    async def _adopt_bundle(self) -> bool:
-        """Put the bundle in service; return whether there is one that is any good."""
-        if self._bundle is None:
-            return False
-        try:
-            await self._predictor.adopt_bundle(self._bundle, self._executor, self.settings.steps)
-        except BundleError as error:
-            logger.warning("the %s predictor goes on alone: %s", self._predictor.name, error)
-            return False
-        return True
 
     def _decide(self, event: Event, predictions: list[Prediction]) -> list[Decision]:
         """Act on what is expected after ``event``."""

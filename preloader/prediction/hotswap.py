@@ -106,8 +106,26 @@ class HotSwapPredictor:
         self.counts["candidates_offered"] += 1
         self._shadow = Shadow(candidate, label or candidate.name, SwapState.TRIAL, self.settings)
 
-    async def adopt_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> None:
+    async def adopt_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> bool:
         """Load a bundle in a thread, and make its predictor the live one at once.
+
+        Args:
+            path: The bundle.
+            executor: Where it is loaded.
+            steps: How many items ahead it will be asked for.
+
+        Returns:
+            Whether it is any good; if not, the live predictor stays, and the reason is logged and counted.
+        """
+        try:
+            self.adopt(await self._open(path, executor, steps), str(path))
+        except BundleError as error:
+            logger.warning("the %s predictor goes on alone: %s", self._label, error)
+            return False
+        return True
+
+    async def offer_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> None:
+        """Load a bundle in a thread, beside the live predictor, and put it on trial.
 
         Args:
             path: The bundle.
@@ -116,14 +134,6 @@ class HotSwapPredictor:
 
         Raises:
             BundleError: It is missing, damaged, tampered with, of another version, or of no use here; it is counted.
-        """
-        self.adopt(await self._open(path, executor, steps), str(path))
-
-    async def offer_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> None:
-        """Load a bundle beside the live predictor, in a thread, and put it on trial; see `adopt_bundle`.
-
-        Raises:
-            BundleError: As there.
             PreloaderError: There is a shadow already.
         """
         self.offer(await self._open(path, executor, steps), str(path))
@@ -200,6 +210,12 @@ class HotSwapPredictor:
             if shadow is not None and shadow.state is SwapState.PROBATION and request.predictor is self._live:
                 self._roll_back(shadow, f"it failed: {error!r}")
             raise
+
+    def blame(self, requests: Sequence[_Request]) -> None:
+        """Say that `infer` did not come back with these; a live predictor that hangs on probation is rolled back."""
+        shadow, by_live = self._shadow, any(request.predictor is self._live for request in requests)
+        if by_live and shadow is not None and shadow.state is SwapState.PROBATION:
+            self._roll_back(shadow, "its inference hangs")
 
     def snapshot(self) -> Snapshot:
         """Return the live predictor's state."""

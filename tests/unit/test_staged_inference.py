@@ -12,6 +12,7 @@ from preloader.events import Event, Tier
 from preloader.manager import PreloadManager
 from preloader.ports import Cost, Ready, StagedPredictor
 from preloader.prediction import OnlinePredictor
+from preloader.prediction.shadow import SwapState
 from preloader.replay.clock import run_virtual
 from preloader.scheduling.execution import InlineExecutor, ThreadExecutor
 from preloader.settings import Settings
@@ -272,6 +273,28 @@ def test_hanging_inferences_do_not_use_up_the_loaders_threads():
     assert scene.counts["inference_timeouts"] == 4
     assert scene.counts["inference_errors"] == 4
     assert scene.decided[-1][2][0].key == "component:item1"
+
+
+def test_a_promoted_predictor_that_hangs_is_rolled_back():
+    gate = Gate()
+    scene = Scene(FakePredictor(ANSWERS), settings={"inference_timeout_s": 0.01})
+    swap = scene.manager._predictor
+    used = Event(user="u", session="s", time_s=0.0, action="a", resources=("component:item5",))
+
+    async def script(manager):
+        swap.offer(FakeStagedPredictor(lambda context, steps: [fake_prediction("component:item5", 0.9)], gate), "new")
+        for _ in range(100):
+            swap.learn_one(used)
+        assert swap.status().state is SwapState.PROBATION
+        assert manager.observe(event("a")) == []
+        await manager.settled()
+        gate.open.set()
+        (decision,) = manager.observe(event("b"))
+        assert decision.key == "component:item1"
+
+    run(scene, script)
+    assert swap.status().live == "fake"
+    assert scene.counts["candidates_rolled_back"] == 1
 
 
 def test_the_end_of_a_session_drops_what_is_under_way_for_it():
