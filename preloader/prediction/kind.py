@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -102,6 +103,19 @@ class KindModel:
             for key, chances, if_loaded, if_soon in zip(keys, per_step, loaded.tolist(), soon.tolist(), strict=True)
             if if_loaded >= _HOPELESS_USE or max(chances) >= _HOPELESS_STEP
         ]
+
+    def uses(self, context: Context, keys: Sequence[str]) -> FloatArray:
+        """Return P(used if loaded) and P(used soon) of some keys, not a number of those that are no candidates."""
+        found = np.full((2, len(keys)), np.nan)
+        if len(self.vocabulary) == FIRST:
+            return found
+        scored = self.score(self.evidence(context))
+        numbers = np.array([self.vocabulary.ids.get(key, NEW) for key in keys], np.int64)
+        columns = np.minimum(np.searchsorted(scored.numbers, numbers), len(scored.numbers) - 1)
+        known = np.flatnonzero((scored.numbers[columns] == numbers) & (numbers >= FIRST))
+        soon, loaded = self.reuse.estimate(*self.reuse.features(scored, columns[known]))
+        found[0, known], found[1, known] = loaded, soon
+        return found
 
     def learn(self, context: Context, key: str, time_s: float) -> None:
         """Learn that ``key`` was the next item after ``context``."""

@@ -10,16 +10,16 @@ import numpy as np
 
 from preloader.errors import BundleError
 from preloader.events import Context, ContextTracker, Event, Prediction, kind_of
+from preloader.ndarray import NDArray
 from preloader.ports import Snapshot
 from preloader.prediction.distribution import Distribution
+from preloader.prediction.items import items_in_context, known_before
 from preloader.prediction.kind import KindModel
 from preloader.prediction.settings import OnlineSettings
 from preloader.prediction.state import read_snapshot, split_arrays
 from preloader.prediction.vocabulary import FIRST
 
 VERSION = 1
-_ITEMS_AN_EVENT = 32  # of one kind: an event that uses thousands of resources teaches no more than its first ones
-_ENDING = 2  # how many latest events are asked how they ended
 
 
 class OnlinePredictor:
@@ -73,11 +73,12 @@ class OnlinePredictor:
     def learn_one(self, event: Event) -> None:
         """Learn from one event; see `Predictor.learn_one`."""
         if event.resources:
-            before = self._known_before(event)
+            before = known_before(self._tracker, event)
             for kind in dict.fromkeys(map(kind_of, event.resources)):
                 model = self._model_for(kind)
                 if model is not None:
-                    _learn_items(model, before, event)
+                    for context, key in items_in_context(before, event, kind):
+                        model.learn(context, key, event.time_s)
         self._tracker.observe(event)
 
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
@@ -100,6 +101,17 @@ class OnlinePredictor:
         keys = model.vocabulary.keys
         index = {keys[number]: column for column, number in enumerate(scored.numbers[named].tolist())}
         return Distribution(index, scored.probabilities[:steps, named])
+
+    def uses(self, context: Context, keys: Sequence[str]) -> NDArray[np.float64]:
+        """Return P(used if loaded) and P(used soon) of some keys, not a number of those not met: see `EstimatesUse`."""
+        found = np.full((2, len(keys)), np.nan)
+        kinds = [kind_of(key) for key in keys]
+        for kind in dict.fromkeys(kinds):
+            model = self._models.get(kind)
+            if model is not None:
+                of_kind = [at for at, other in enumerate(kinds) if other == kind]
+                found[:, of_kind] = model.uses(context, [keys[at] for at in of_kind])
+        return found
 
     def snapshot(self) -> Snapshot:
         """Return the whole state: copies of arrays, and the live sessions' contexts as they are: they never change."""
@@ -139,25 +151,6 @@ class OnlinePredictor:
         if model is None and self._kinds is None and len(self._models) < self.settings.max_kinds:
             model = self._models[kind] = KindModel(kind, self.settings)
         return model
-
-    def _known_before(self, event: Event) -> Context:
-        """Return the session before ``event``, as far as it was known when that began."""
-        before = self._tracker.context(event.user, event.session)
-        ending = tuple(earlier.known_at(event.time_s) for earlier in before.recent[-_ENDING:])
-        return msgspec.structs.replace(before, recent=(*before.recent[:-_ENDING], *ending))
-
-
-def _learn_items(model: KindModel, before: Context, event: Event) -> None:
-    """Learn an event's items of one kind; of the event itself, each knows only the items before it."""
-    keys = event.keys(model.kind)[:_ITEMS_AN_EVENT]
-    for position, key in enumerate(keys):
-        context = before
-        if position:
-            begun = msgspec.structs.replace(
-                event, resources=tuple(keys[:position]), text=None, ok=None, duration_s=None
-            )
-            context = before.after(begun)
-        model.learn(context, key, event.time_s)
 
 
 def _restored(snapshot: Snapshot) -> OnlinePredictor:
