@@ -19,10 +19,17 @@ from preloader.evaluation.baselines import BASELINES
 from preloader.events import Context, ContextTracker, Event, kind_of
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
+from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.testing import FakePredictor, fake_prediction, random_events
 
-LEARNERS = {"online": OnlinePredictor, "hot swap": lambda: HotSwapPredictor(BASELINES["order1"]()), **BASELINES}
+
+def mixture():
+    return MixturePredictor([OnlinePredictor(max_contexts=2_000), BASELINES["order2"](), BASELINES["most_recent"]()])
+
+
+COUNTING = {"online": OnlinePredictor, "hot swap": lambda: HotSwapPredictor(BASELINES["order1"]()), **BASELINES}
+LEARNERS = {**COUNTING, "mixture": mixture}
 MAKERS = {
     **LEARNERS,
     "fake": lambda: FakePredictor({"user": [fake_prediction("component:item0", 0.5, 0.25, 0.25)]}),
@@ -308,8 +315,10 @@ def test_memory_of_the_online_predictor_is_bounded():
 
 
 @pytest.mark.timeout(900)
-def test_100_000_events_fit_in_the_stated_bound(make_learner):
+@pytest.mark.parametrize("name", COUNTING)
+def test_100_000_events_fit_in_the_stated_bound(name):
     """Ever new contexts, far more than may be held: what is kept stays within what each predictor states."""
+    make_learner = COUNTING[name]
     is_online = make_learner is OnlinePredictor
     predictor = make_learner(["k"], max_contexts=2_000, max_keys=200, max_sessions=20) if is_online else make_learner()
     rng = np.random.default_rng(17)

@@ -1,0 +1,157 @@
+"""What several experts say of the same items, brought to one set of keys.
+
+Experts name different keys: an online predictor those it met, a network those of its vocabulary. Each one's mass for
+keys that it does not name is spread over the keys that only others name, in the proportion in which these share their
+own mass; what then remains is for *a key that nobody names*, which gets a column of its own. So every row is a proper
+distribution over the same outcomes, and every outcome, a new key included, can be scored and mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from preloader.ndarray import NDArray
+from preloader.prediction.distribution import Distribution
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+_SMOOTHING = 1e-4
+"""How much of every row is spread evenly, so that no outcome is ruled out and every loss is finite."""
+
+_Columns = tuple[tuple[str, ...], tuple[int, ...]]
+
+
+class Alignment:
+    """Where the keys of several experts stand in their union.
+
+    Args:
+        columns: For each expert its keys and their columns.
+
+    Attributes:
+        index: The union's keys, each with its column.
+        unnamed: Whether an expert that names any key leaves this one out, as 0 or 1: shape (experts, keys + 1). The
+            last column, a key that nobody names, is 0.
+    """
+
+    def __init__(self, columns: tuple[_Columns, ...]) -> None:
+        self.columns = columns
+        self.index: dict[str, int] = {}
+        for keys, _ in columns:
+            for key in keys:
+                self.index.setdefault(key, len(self.index))
+        self._to = [np.array([self.index[key] for key in keys], np.int64) for keys, _ in columns]
+        self._from = [None if own == tuple(range(len(own))) else np.array(own, np.int64) for _, own in columns]
+        self.unnamed = np.zeros((len(columns), len(self.index) + 1))
+        for row, to in zip(self.unnamed, self._to, strict=True):
+            if len(to):
+                row[:-1] = 1.0
+                row[to] = 0.0
+        self._all_name_all = not self.unnamed.any()
+
+    def equals(self, other: Alignment) -> bool:
+        """Return whether the same experts name the same keys in the same columns."""
+        return self is other or self.columns == other.columns
+
+    def column(self, key: str) -> int:
+        """Return the column of a key, the last one for a key that nobody names."""
+        return self.index.get(key, len(self.index))
+
+    def probabilities(self, told: Sequence[Distribution], steps: int) -> FloatArray:
+        """Return what the experts say, shape (experts, steps, keys + 1); rows without any mass are all 0."""
+        rows = np.zeros((len(told), steps, len(self.index) + 1))
+        for row, one, to, own in zip(rows, told, self._to, self._from, strict=True):
+            if len(to):
+                given = one.probabilities[:steps]
+                row[: len(given), to] = given if own is None else given[:, own]
+        total = rows.sum(axis=-1)
+        if total.max(initial=0.0) > 1.0:
+            rows /= np.maximum(total, 1.0)[..., None]
+        if not self._all_name_all:
+            self._spread(rows)
+        rows[..., -1] = (rows.any(axis=-1)) * np.maximum(1.0 - rows.sum(axis=-1), 0.0)
+        return rows
+
+    def _spread(self, rows: FloatArray) -> None:
+        """Give the keys that an expert does not name its mass for such keys, as the others share theirs."""
+        rest = np.maximum(1.0 - rows.sum(axis=-1), 0.0) * rows.any(axis=-1)  # (experts, steps)
+        others = rows.sum(axis=0) * self.unnamed[:, None, :]  # (experts, steps, keys + 1)
+        elsewhere = others.sum(axis=-1) + rest.sum(axis=0) - rest
+        rows += others * (rest / np.maximum(elsewhere, 1e-300))[..., None]
+
+
+class Panel(msgspec.Struct, frozen=True, eq=False):
+    """What all experts say of the next items of one kind.
+
+    Attributes:
+        alignment: The keys.
+        logs: Logarithms of probabilities, shape (experts, steps, keys + 1); the last column is a key that nobody
+            names. An expert that sleeps has the mean of those awake.
+        awake: Whether an expert says anything, shape (steps, experts); ``None`` where all do.
+    """
+
+    alignment: Alignment
+    logs: NDArray[np.floating[Any]]
+    awake: BoolArray | None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no expert says anything about any step."""
+        return not self.alignment.index
+
+    def at(self, step: int) -> Panel:
+        """Return the row of one step, from 0."""
+        rows = slice(step, step + 1)
+        return Panel(self.alignment, self.logs[:, rows], None if self.awake is None else self.awake[rows])
+
+    def later(self) -> Panel:
+        """Return the rows of all but the first step, in single precision: what is kept until their items come."""
+        return Panel(
+            self.alignment, self.logs[:, 1:].astype(np.float32), None if self.awake is None else self.awake[1:]
+        )
+
+
+def joined(panels: Sequence[Panel]) -> Panel:
+    """Return the steps of several panels, of the same alignment, as one."""
+    if len(panels) == 1:
+        return panels[0]
+    awake = None
+    if any(panel.awake is not None for panel in panels):
+        awake = np.concatenate([_awake(panel) for panel in panels])
+    return Panel(panels[0].alignment, np.concatenate([panel.logs for panel in panels], axis=1), awake)
+
+
+class Aligner:
+    """Makes panels; an alignment is made anew only where the keys have changed."""
+
+    def __init__(self) -> None:
+        self._latest: Alignment | None = None
+
+    def panel(self, told: Sequence[Distribution], steps: int) -> Panel:
+        """Return what the experts say of ``steps`` items, of which each may leave out the last ones."""
+        alignment = self._aligned(tuple((tuple(one.index), tuple(one.index.values())) for one in told))
+        rows = alignment.probabilities(told, steps)
+        awake: BoolArray = np.any(rows, axis=-1)  # (experts, steps)
+        rows *= 1.0 - _SMOOTHING
+        rows += _SMOOTHING / rows.shape[-1]
+        logs: FloatArray = np.log(rows)
+        if awake.all():
+            return Panel(alignment, logs, None)
+        shares = awake / np.maximum(awake.sum(axis=0), 1)
+        mean = np.einsum("ns,nsk->sk", shares, logs)
+        return Panel(alignment, np.where(awake[..., None], logs, mean), awake.T.copy())
+
+    def _aligned(self, columns: tuple[_Columns, ...]) -> Alignment:
+        if self._latest is None or self._latest.columns != columns:
+            self._latest = Alignment(columns)
+        return self._latest
+
+
+def _awake(panel: Panel) -> BoolArray:
+    experts, steps, _ = panel.logs.shape
+    return np.ones((steps, experts), np.bool_) if panel.awake is None else panel.awake
