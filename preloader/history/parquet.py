@@ -30,6 +30,7 @@ from preloader.errors import HistoryError, require
 from preloader.events import ContextValue, Event
 from preloader.history.fields import Malformed, checked
 from preloader.history.lines import UNDECODABLE, blame
+from preloader.history.partition_names import directories, is_partitioned, parts
 from preloader.history.reader import ReadReport
 from preloader.history.splits import SplitRule
 
@@ -41,14 +42,19 @@ _CONTEXT = msgspec.json.Decoder(dict[str, ContextValue])
 
 
 class ParquetReader:
-    """Reads what `write_parquet` writes, a batch of rows at a time. Needs the extra ``parquet``."""
+    """Reads what `write_parquet` writes, a batch of rows at a time. Needs the extra ``parquet``.
+
+    A directory that is partitioned by user is read user by user (`preloader.history.partitions` reads one of them).
+    """
 
     name = "parquet"
     kinds: tuple[str, ...] = ()
     rule = SplitRule()
 
     def detects(self, path: Path) -> bool:
-        """Return whether the file begins as Parquet files do."""
+        """Return whether the file begins as Parquet files do, or the directory is partitioned by user."""
+        if path.is_dir():
+            return is_partitioned(path)
         try:
             with path.open("rb") as file:
                 return file.read(len(_MAGIC)) == _MAGIC
@@ -61,6 +67,11 @@ class ParquetReader:
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
+        for file in _files(path):
+            yield from self._read(file, report)
+        report.finish()
+
+    def _read(self, path: Path, report: ReadReport) -> Iterator[Event]:
         for number, row in enumerate(_rows(path), 1):
             try:
                 event = _event(row)
@@ -69,7 +80,6 @@ class ParquetReader:
             else:
                 report.ok()
                 yield event
-        report.finish()
 
 
 def write_parquet(events: Iterable[Event], path: Path) -> int:
@@ -88,6 +98,17 @@ def write_parquet(events: Iterable[Event], path: Path) -> int:
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
             count += len(rows)
     return count
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    try:
+        for directory in directories(path):
+            yield from parts(path / directory)
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _schema(arrow: Any) -> Any:
