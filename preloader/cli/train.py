@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     history: Annotated[list[Path], typer.Option(help="A file, directory or repository; repeat for several.")],
     recipe: Annotated[Path, typer.Option(help="What to train, as in training/recipes/household-online.toml.")],
     out: Annotated[Path, typer.Option(help="The bundle to write; one that is there is replaced.")],
@@ -61,7 +62,7 @@ def run(
         parts = parts_of(read.sessions, read.rule, chosen, seed)
     with progress("validating", total=work(parts, chosen)) as advance:
         fitted = fit(parts, chosen, workplace=workplace, on_step=advance)
-    command = command_line()
+    command = command_line(context)
     manifest = save_bundle(
         out,
         fitted.predictor.snapshot(),

@@ -17,20 +17,25 @@ import numpy as np
 from safetensors.torch import save as encode_tensors
 
 from preloader.evaluation import Candidate, Row, evaluate
+from preloader.events import Context
 from preloader.history import Session
 from preloader.learning.baselines import NAMES, sklearn_predictor
 from preloader.learning.examples import moments
-from preloader.learning.export import to_coreml, to_onnx
+from preloader.learning.export import Precision, to_coreml, to_onnx
 from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
-from preloader.learning.lookahead import MakeOutcomes, Trained, calibration_of, fit_network, inputs_of
+from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
 from preloader.learning.network import OUTPUTS, parameters
-from preloader.learning.outcomes import counterfactuals
 from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
-from preloader.learning.verify import verify
+from preloader.learning.verify import Compared, verify
+from preloader.learning.worlds import counterfactuals
+from preloader.ndarray import NDArray
+from preloader.ports import Predictor
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.sequence import Calibration, OnnxPredictor
+from preloader.prediction.uses import EstimatesUse
 
+_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 _VERIFIED_ON = 1_024
 _USES_ASKED = 600  # contexts on which the weights of the experts' probabilities of use are fitted
 
@@ -48,15 +53,13 @@ class _Expert(msgspec.Struct, frozen=True, eq=False):
 
 def fit_sequence(parts: Parts, recipe: Recipe, *, workplace: Path | None, on_step: OnStep) -> Fitted:
     """Fit networks and their mixture with the online predictor; see `fit`."""
-    outcomes = counterfactuals(recipe)
-    kinds = recipe.data.kinds
-    drafts = [_draft(parts, kind, recipe, outcomes, workplace, on_step) for kind in kinds]
+    drafts = [_draft(parts, kind, recipe, workplace, on_step) for kind in recipe.data.kinds]
     mixture = _mixture(parts.fit, drafts, recipe, on_step)
     validation = {draft.trained.features.kind: _validate(parts, draft, recipe, on_step) for draft in drafts}
-    _weigh(mixture, parts, drafts, recipe, outcomes)
+    _weigh(mixture, parts, drafts, recipe)
     finals = drafts
     if recipe.sequence.refit and len(parts.whole) > len(parts.fit):
-        finals = [_final(parts, draft, recipe, outcomes, workplace, on_step) for draft in drafts]
+        finals = [_final(parts, draft, recipe, workplace, on_step) for draft in drafts]
     whole = _mixture(parts.whole, finals, recipe, on_step)
     whole.restore_weights(mixture.weights_snapshot())
     whole.forget_sessions()
@@ -71,9 +74,8 @@ def fit_sequence(parts: Parts, recipe: Recipe, *, workplace: Path | None, on_ste
     )
 
 
-def _draft(
-    parts: Parts, kind: str, recipe: Recipe, outcomes: MakeOutcomes, workplace: Path | None, on_step: OnStep
-) -> _Expert:
+def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_step: OnStep) -> _Expert:
+    outcomes = counterfactuals(recipe, kind)
     trained = fit_network(
         parts.fit,
         kind,
@@ -86,10 +88,9 @@ def _draft(
     return _Expert(trained, calibration_of(trained, parts.validation, outcomes), _onnx(trained))
 
 
-def _final(
-    parts: Parts, draft: _Expert, recipe: Recipe, outcomes: MakeOutcomes, workplace: Path | None, on_step: OnStep
-) -> _Expert:
+def _final(parts: Parts, draft: _Expert, recipe: Recipe, workplace: Path | None, on_step: OnStep) -> _Expert:
     kind = draft.trained.features.kind
+    outcomes = counterfactuals(recipe, kind)
     checkpoint = workplace and workplace / f"{kind}-final.safetensors"
     trained = fit_network(parts.whole, kind, recipe, outcomes=outcomes, checkpoint=checkpoint, on_epoch=on_step)
     return _Expert(trained, draft.calibration, _onnx(trained))
@@ -108,9 +109,7 @@ def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> 
     """Score the mixture as it learns, its experts, and what they have to beat, on what is held out."""
     kind = draft.trained.features.kind
     task = task_of(parts, kind, recipe)
-    mixture = _mixture(
-        parts.fit, [draft], msgspec.structs.replace(recipe, data=_only(recipe, kind)), lambda label: None
-    )
+    mixture = _mixture(parts.fit, [draft], _only(recipe, kind), lambda label: None)
     score = partial(evaluate, task, bootstraps=recipe.validation.bootstraps, on_session=on_step)
     named = [name for name in recipe.validation.baselines if name in NAMES]
     fitted = [Candidate(f"sequence ({draft.predictor().runtime.name})", draft.predictor, fitted=True)]
@@ -126,27 +125,30 @@ def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> 
     ]
 
 
-def _weigh(
-    mixture: MixturePredictor, parts: Parts, drafts: Sequence[_Expert], recipe: Recipe, outcomes: MakeOutcomes
-) -> None:
+def _weigh(mixture: MixturePredictor, parts: Parts, drafts: Sequence[_Expert], recipe: Recipe) -> None:
     """Let the mixture learn from what is held out how far to believe each expert."""
     for draft in drafts:
-        _weigh_uses(mixture, parts.validation, draft, outcomes)
+        _weigh_uses(mixture, parts.validation, draft, recipe)
     learn(mixture, parts.validation)
 
 
-def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _Expert, outcomes: MakeOutcomes) -> None:
+def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _Expert, recipe: Recipe) -> None:
     features = draft.trained.features
-    paying = outcomes(sessions, features.vocabulary)
+    paying = counterfactuals(recipe, features.kind)(sessions, features.vocabulary)
     asked = [(session, one) for session in sessions for one in moments(session, features.kind) if one.events]
     every = max(1, len(asked) // _USES_ASKED)
     chances, used = [], []
     for session, one in asked[::every]:
-        said = [expert.uses(one.context, features.vocabulary) for expert in mixture.experts]
-        chances.append(np.stack(said)[:, 0])  # (experts, keys)
+        said = [_said(expert, one.context, features.vocabulary) for expert in mixture.experts]
+        chances.append(np.stack(said))  # (experts, keys)
         used.append(paying(session)[one.events - 1, 1:])
     if chances:
         mixture.use_stack.fit(0, np.concatenate(chances, axis=1).T, np.concatenate(used))
+
+
+def _said(expert: Predictor, context: Context, keys: Sequence[str]) -> NDArray[np.float64]:
+    """Return an expert's P(used if loaded) of some keys, not a number where it cannot say."""
+    return expert.uses(context, keys)[0] if isinstance(expert, EstimatesUse) else np.full(len(keys), np.nan)
 
 
 def _only(recipe: Recipe, kind: str) -> Recipe:
@@ -164,15 +166,24 @@ def _exported(final: _Expert, recipe: Recipe) -> tuple[dict[str, bytes | Path], 
         f"{kind}.onnx": final.onnx,
         f"{kind}.safetensors": encode_tensors(final.trained.learner.state_dict()),
     }
-    inputs = inputs_of(final.trained, _VERIFIED_ON)
+    example = inputs_of(final.trained, 1)
+    inputs = {name: value.numpy() for name, value in inputs_of(final.trained, _VERIFIED_ON).items()}
     with TemporaryDirectory() as made:
-        packages = {precision: Path(made) / f"{precision}.mlpackage" for precision in ("fp16", "fp32")}
+        packages: dict[Precision, Path] = {
+            precision: Path(made) / f"{precision}.mlpackage" for precision in _PRECISIONS
+        }
         for precision, path in packages.items():
-            to_coreml(final.trained.network, inputs_of(final.trained, 1), path, precision)
-        verification = verify(final.trained.network, inputs, final.onnx, packages)
+            to_coreml(final.trained.network, example, path, precision, OUTPUTS)
+        verification = verify(final.trained.network, inputs, final.onnx, packages, OUTPUTS)
         for precision in recipe.sequence.coreml:
             files |= _package(packages[precision], f"{kind}-{precision}.mlpackage")
-    return files, verification
+    distinct = min(len(final.trained.examples), _VERIFIED_ON)
+    return files, [f"compared on {distinct:,} inputs", *map(_in_words, *zip(*verification.models.items(), strict=True))]
+
+
+def _in_words(model: str, compared: Compared) -> str:
+    differences = ", ".join(f"{name} within {most:.1e}" for name, most in compared.differences.items())
+    return f"{model}: {differences} nats, likeliest the same in {compared.agreement[OUTPUTS[0]]:.2%}"
 
 
 def _package(path: Path, name: str) -> dict[str, bytes]:

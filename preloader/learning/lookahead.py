@@ -8,16 +8,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from preloader.history import Session
 from preloader.learning.calibrate import calibrate
 from preloader.learning.checkpoint import Checkpoint, fingerprint
 from preloader.learning.examples import NOTHING, Examples, Outcomes, examples, profiles, users_of, vocabulary_of
-from preloader.learning.network import SequenceNetwork
+from preloader.learning.network import INPUTS, SequenceNetwork
 from preloader.learning.recipe import Recipe
 from preloader.learning.trainer import Fit, Learner, batch_of
 from preloader.ndarray import NDArray
-from preloader.prediction.features import Arrays, Features
+from preloader.prediction.features import Features
 from preloader.prediction.manifest import session_hash
 from preloader.prediction.sequence import Calibration, SequenceSpec
 from preloader.prediction.users import UserVectors
@@ -156,13 +157,16 @@ def calibration_of(trained: Trained, sessions: Sequence[Session], outcomes: Make
     return calibrate(logs, odds, part)
 
 
-def inputs_of(trained: Trained, count: int) -> Arrays:
-    """Return the network's inputs on evenly spaced examples that it was fitted to: what an export is verified on."""
-    chosen = np.linspace(0, len(trained.examples) - 1, min(count, len(trained.examples))).astype(np.int64)
-    inputs: Arrays = {name: array[chosen] for name, array in trained.examples.arrays.items()}
+def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:
+    """Return the network's inputs on evenly spaced examples that it was fitted to: what an export is verified on.
+
+    A history with fewer examples is gone through more than once.
+    """
+    chosen = np.linspace(0, len(trained.examples) - 1, count).astype(np.int64)
+    batch = batch_of(trained.examples, chosen)
     with torch.no_grad():
-        inputs["user"] = trained.learner.users(torch.from_numpy(trained.examples.users[chosen])).numpy()
-    return inputs
+        batch["user"] = trained.learner.users(batch.pop("users"))
+    return {name: batch[name] for name in INPUTS}
 
 
 def _run(sessions: Sequence[Session], kind: str, recipe: Recipe) -> str:

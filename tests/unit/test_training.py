@@ -11,7 +11,7 @@ from preloader.errors import ConfigurationError, HistoryError, PreloaderError
 from preloader.evaluation import task_of_split
 from preloader.events import Context, Event
 from preloader.history import load_sessions, reader_of
-from preloader.learning.fit import fit_part, validation_cut
+from preloader.learning.parts import parts_given, parts_of
 from preloader.learning.recipe import read_recipe
 from preloader.prediction import load_bundle
 
@@ -90,13 +90,31 @@ def test_the_same_command_makes_the_same_bundle(recipe, tmp_path):
         assert (tmp_path / "a" / "bundle" / file).read_bytes() == (tmp_path / "b" / "bundle" / file).read_bytes()
 
 
-def test_validation_is_held_out_from_the_end(recipe):
-    read = read_recipe(recipe)
+def test_validation_is_held_out_from_the_end_of_each_stream(recipe):
     rule = reader_of("household").rule
-    sessions = fit_part(load_sessions([HOUSEHOLD], "household"), rule, read)
-    cut = validation_cut(sessions, read)
-    assert cut == round(0.8 * len(sessions))
-    assert max(one.start_s for one in sessions[:cut]) <= min(one.start_s for one in sessions[cut:])
+    parts = parts_of(load_sessions([HOUSEHOLD], "household"), rule, read_recipe(recipe))
+    assert parts.validation
+    assert sorted(names(parts.fit) + names(parts.validation)) == sorted(names(parts.whole))
+    for user in {one.user for one in parts.validation}:
+        fitted = [one.start_s for one in parts.fit if one.user == user]
+        held = [one.start_s for one in parts.validation if one.user == user]
+        assert max(fitted) <= min(held)
+        assert len(fitted) == int(0.8 * (len(fitted) + len(held)))
+
+
+def test_an_official_part_to_validate_on_leaves_the_history_whole_and_may_not_leak(recipe):
+    rule = reader_of("household").rule
+    sessions = load_sessions([HOUSEHOLD], "household")
+    cut = len(sessions) // 2
+    parts = parts_given(sessions[:cut], sessions[cut:], rule, read_recipe(recipe))
+    assert len(parts.fit) == len(parts.whole) == cut
+    with pytest.raises(HistoryError, match="1 sessions are both to learn from and to validate on") as caught:
+        parts_given(sessions[:cut], sessions[cut - 1 :], rule, read_recipe(recipe))
+    assert repr(sessions[cut - 1].session) in str(caught.value)
+
+
+def names(sessions):
+    return [(one.user, one.session) for one in sessions]
 
 
 def test_a_history_that_is_too_small_is_refused(recipe, tmp_path):
