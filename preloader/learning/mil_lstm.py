@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from preloader.learning.mil_ops import Array, relu, sigmoid
+from preloader.learning.mil_ops import relu, sigmoid
+from preloader.learning.mil_shapes import Array
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "linear": np.asarray,

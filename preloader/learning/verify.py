@@ -20,7 +20,7 @@ from torch import nn
 from preloader.errors import ExportError
 from preloader.learning.export import Precision
 from preloader.learning.mil import MilProgram
-from preloader.learning.mil_ops import Array
+from preloader.learning.mil_shapes import Array
 from preloader.prediction.onnx import OnnxRuntime
 
 MIN_ROWS = 1_000
