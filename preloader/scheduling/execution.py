@@ -2,7 +2,8 @@
 
 A loader is the user's code: it may hang for ever, call ``sys.exit`` or raise what a coroutine must not raise. A pool's
 threads would be used up by a few hung loaders and would keep the interpreter from exiting, so `ThreadExecutor` gives
-each call a daemon thread that can be left behind. A start costs 0.1 to 0.2 ms: little beside a load.
+each call a daemon thread that can be left behind. Starting one holds the event loop until it runs, 0.1 to 0.2 ms and
+more on a busy machine, so a thread whose call has ended waits a while for the next one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,6 +22,8 @@ from preloader.telemetry import logger
 T = TypeVar("T")
 
 DEFAULT_MAX_THREADS = 64
+_MOST_PARKED = 4  # threads that wait for a call, as inferences and small files want one after the other
+_PARKED_S = 10.0
 
 
 def _is_harmless(error: BaseException) -> bool:
@@ -72,12 +76,13 @@ class _Call:
         self._function = function
         self._args = args
         self._ended = ended
+        self._context = contextvars.copy_context()
 
     def run(self) -> None:
-        """Body of the thread. Nothing may escape from here: it would be printed as a thread's traceback."""
+        """Run it, on a thread. Nothing may escape from here: it would be printed as a thread's traceback."""
         result, error = None, None
         try:
-            result = self._function(*self._args)
+            result = self._context.run(self._function, *self._args)
         except BaseException as raised:
             error = raised if _is_harmless(raised) else _stand_in(raised, self._function)
         self._ended(self)
@@ -97,7 +102,7 @@ class _Call:
 
 
 class ThreadExecutor:
-    """Runs each call on a daemon thread of its own.
+    """Runs each call on a daemon thread that nothing else runs on meanwhile.
 
     A call whose caller is cancelled is *abandoned*: it runs on and its result is dropped, but it counts towards
     ``max_threads`` until it ends, and it never keeps the interpreter from exiting. Context variables are those of the
@@ -114,6 +119,7 @@ class ThreadExecutor:
         self._abandoned = 0
         self._closed = False
         self._numbers = itertools.count(1)
+        self._parked: list[queue.SimpleQueue[_Call | None]] = []  # where each waiting thread is handed its next call
 
     @property
     def live(self) -> int:
@@ -144,7 +150,11 @@ class ThreadExecutor:
 
     async def aclose(self) -> None:
         """Stop taking work. Calls that are running run on; none is waited for."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
+            parked, self._parked = self._parked, []
+        for place in parked:
+            place.put(None)
 
     def _start(self, call: _Call) -> None:
         with self._lock:
@@ -156,12 +166,45 @@ class ThreadExecutor:
                     "and still hang: mend the loaders that hang, or raise max_threads"
                 )
             self._live += 1
+            place = self._parked.pop() if self._parked else None  # the latest: its stack is warm, and others time out
+        if place is not None:
+            place.put(call)
+            return
+        place = queue.SimpleQueue()
+        place.put(call)
         name = f"preloader-{next(self._numbers)}"
         try:
-            threading.Thread(target=contextvars.copy_context().run, args=(call.run,), name=name, daemon=True).start()
+            threading.Thread(target=self._work, args=(place,), name=name, daemon=True).start()
         except RuntimeError as error:
             self._ended(call)
             raise LoadError(f"the system grants no thread for a loader: {error}") from error
+
+    def _work(self, place: queue.SimpleQueue[_Call | None]) -> None:
+        """Body of a thread: run the calls that are handed to it, until none comes for a while."""
+        call = place.get()
+        while call is not None:
+            call.run()
+            call = None  # what it holds must not live on while the thread waits
+            if self._park(place):
+                try:
+                    call = place.get(timeout=_PARKED_S)
+                except queue.Empty:
+                    call = self._unpark(place)
+
+    def _park(self, place: queue.SimpleQueue[_Call | None]) -> bool:
+        with self._lock:
+            if self._closed or len(self._parked) >= _MOST_PARKED:
+                return False
+            self._parked.append(place)
+            return True
+
+    def _unpark(self, place: queue.SimpleQueue[_Call | None]) -> _Call | None:
+        """Return the call that was handed over at the last moment, if one was."""
+        with self._lock:
+            if place in self._parked:
+                self._parked.remove(place)
+                return None
+        return place.get()
 
     def _ended(self, call: _Call) -> None:
         with self._lock:

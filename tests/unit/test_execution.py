@@ -1,13 +1,16 @@
 import asyncio
 import contextvars
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
 from preloader.errors import ClosedError, LoadError
+from preloader.scheduling import execution
 from preloader.scheduling.execution import InlineExecutor, ThreadExecutor
 
 EXECUTORS = [ThreadExecutor, InlineExecutor]
@@ -208,3 +211,66 @@ print("done")
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, env=os.environ)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+async def threads_end(before):
+    while set(threading.enumerate()) - before:
+        await asyncio.sleep(0.001)
+
+
+def test_a_thread_whose_call_has_ended_takes_the_next_one():
+    async def script():
+        executor = ThreadExecutor()
+        first = await executor.run(threading.get_ident)
+        while not executor._parked:
+            await asyncio.sleep(0.001)
+        assert await executor.run(threading.get_ident) == first
+        await executor.aclose()
+
+    asyncio.run(script())
+
+
+def test_calls_at_once_have_threads_of_their_own_of_which_few_wait_afterwards():
+    async def script():
+        before = set(threading.enumerate())
+        executor = ThreadExecutor()
+        together = threading.Barrier(10)
+        await asyncio.gather(*(executor.run(together.wait, 20) for _ in range(10)))
+        while len(set(threading.enumerate()) - before) > 4:
+            await asyncio.sleep(0.001)
+        await executor.aclose()
+        await threads_end(before)
+
+    asyncio.run(script())
+
+
+def test_a_thread_that_waits_keeps_nothing_of_its_last_call_alive():
+    class Value:
+        pass
+
+    async def script():
+        executor = ThreadExecutor()
+        held = weakref.ref(await executor.run(Value))
+        while not executor._parked:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert held() is None
+        await executor.aclose()
+
+    asyncio.run(script())
+
+
+def test_a_thread_that_nobody_wants_ends(monkeypatch):
+    monkeypatch.setattr(execution, "_PARKED_S", 0.01)
+
+    async def script():
+        before = set(threading.enumerate())
+        executor = ThreadExecutor()
+        await executor.run(int)
+        await threads_end(before)
+        assert executor._parked == []
+        assert await executor.run(int) == 0
+        await executor.aclose()
+
+    asyncio.run(script())
