@@ -1,0 +1,165 @@
+"""Fits an `AnonymousNetwork`: mini-batches mixed from all sources alike, with identities drawn anew each time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from preloader.learning.anonymous_examples import (
+    NOTHING,
+    AnonymousExamples,
+    Assistant,
+    anonymous_examples,
+)
+from preloader.learning.anonymous_network import USES, AnonymousNetwork, AnonymousNetworkSettings
+from preloader.ndarray import NDArray
+from preloader.prediction.anonymous_memory import AnonymousSettings
+
+_STEP_WEIGHTS = (1.0, 0.5, 0.35)
+_LARGEST_STEP = 1.0
+
+Batch = dict[str, Tensor]
+OnProgress = Callable[[int, float], None]
+
+
+class AnonymousTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an anonymous model is trained.
+
+    Attributes:
+        features: What it sees.
+        network: Its size.
+        steps: How many items ahead it looks.
+        items: How many items a memory lives before it starts cold again: one pass over the data for each number.
+        batches: How many mini-batches are learned.
+        batch: How many examples each holds.
+        rate: The largest learning rate.
+        decay: Weight decay.
+        average: How slowly the running mean of the weights, which is what comes out, follows them.
+        blur: Share of a candidate's features that are left out, each for a whole example.
+        use_weight: What the loss of use weighs against that of the next item.
+        seed: Of everything drawn.
+    """
+
+    features: AnonymousSettings = AnonymousSettings()
+    network: AnonymousNetworkSettings = AnonymousNetworkSettings()
+    steps: int = 3
+    items: tuple[int, ...] = (150, 500)
+    batches: int = 2_000
+    batch: int = 256
+    rate: float = 3e-3
+    decay: float = 0.01
+    average: float = 0.995
+    blur: float = 0.0
+    use_weight: float = 0.2
+    seed: int = 0
+
+
+def fit_anonymous(
+    assistants: Sequence[Assistant],
+    training: AnonymousTraining,
+    on_progress: OnProgress = lambda batch, loss: None,
+) -> AnonymousNetwork:
+    """Return a network that learned from assistants.
+
+    Args:
+        assistants: What is learned from.
+        training: How.
+        on_progress: Called after each mini-batch with its number, from 1, and its loss.
+    """
+    features = training.features
+    sets = [anonymous_examples(assistants, features, training.steps, items) for items in training.items]
+    return fit_examples(sets, training, on_progress)
+
+
+def fit_examples(
+    sets: Sequence[AnonymousExamples], training: AnonymousTraining, on_progress: OnProgress = lambda batch, loss: None
+) -> AnonymousNetwork:
+    """Return a network that learned from examples; see `fit_anonymous`."""
+    torch.manual_seed(training.seed)
+    network = AnonymousNetwork(training.features.candidates, training.steps, training.network).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=training.rate, weight_decay=training.decay)
+    means = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    generator = np.random.default_rng(training.seed)
+    for number in range(1, training.batches + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = training.rate * _warmth(number, training.batches)
+        examples = sets[int(generator.integers(len(sets)))]
+        chosen = _drawn(examples, training.batch, generator)
+        batch = batch_of(examples, chosen, training.features.candidates, generator)
+        loss = loss_of(network, batch, training)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_STEP)
+        optimizer.step()
+        _average(means, network, min(training.average, number / (9 + number)))
+        on_progress(number, float(loss.detach()))
+    network.load_state_dict(means)
+    return network.eval()
+
+
+def batch_of(
+    examples: AnonymousExamples, chosen: NDArray[np.int64], slots: int, generator: np.random.Generator | None = None
+) -> Batch:
+    """Return examples as tensors, with as many slots as the fullest needs; identities are drawn, if by anything."""
+    ends = examples.ends[chosen]
+    counts = ends - np.where(chosen > 0, examples.ends[chosen - 1], 0)
+    most = max(int(counts.max()), 1)
+    present = np.arange(most) < counts[:, None]  # (batch, slots)
+    rows = np.where(present, (ends - counts)[:, None] + np.arange(most), 0)
+    batch = {
+        "candidates": torch.from_numpy(np.where(present[..., None], examples.candidates[rows], 0)).float(),
+        "present": torch.from_numpy(present).float(),
+        "around": torch.from_numpy(examples.around[chosen]).float(),
+        "recent": torch.from_numpy(examples.recent[chosen]).long(),
+        "flags": torch.from_numpy(examples.flags[chosen]).float(),
+        "labels": torch.from_numpy(examples.labels[chosen]),
+        "uses": torch.from_numpy(examples.uses[rows]).float(),  # (batch, slots, 2)
+    }
+    given = np.arange(1, slots + 1) if generator is None else 1 + generator.random((len(chosen), slots)).argsort(axis=1)
+    identities = np.zeros((len(chosen), most + 1), np.int64)
+    identities[:, 1:] = given[..., :most]
+    return {**batch, "identities": torch.from_numpy(identities)}
+
+
+def loss_of(network: AnonymousNetwork, batch: Batch, training: AnonymousTraining) -> Tensor:
+    """Return the loss of a batch."""
+    inputs = [batch[name] for name in ("candidates", "present", "around", "recent", "flags", "identities")]
+    if network.training and training.blur:
+        kept = torch.rand(len(inputs[0]), 1, inputs[0].shape[2]) >= training.blur
+        inputs[0] = inputs[0] * kept
+    told, odds = network(*inputs)  # (batch, steps, 1 + slots), (batch, 2, 1 + slots)
+    loss = torch.zeros(())
+    for step, weight in zip(range(told.shape[1]), (*_STEP_WEIGHTS, *[_STEP_WEIGHTS[-1]] * told.shape[1]), strict=False):
+        labels = batch["labels"][:, step]
+        if bool((labels != NOTHING).any()):
+            loss = loss + weight * functional.nll_loss(told[:, step], labels, ignore_index=NOTHING)
+    used = functional.binary_cross_entropy_with_logits(odds[:, :, 1:], batch["uses"].transpose(1, 2), reduction="none")
+    present = batch["present"].unsqueeze(1)
+    return loss + training.use_weight * (used * present).sum() / (USES * present.sum()).clamp(min=1.0)
+
+
+def _drawn(examples: AnonymousExamples, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw examples, as many from each source: those of a small source come again and again."""
+    members = [np.flatnonzero(examples.sources == source) for source in range(len(examples.names))]
+    sizes = generator.multinomial(count, np.full(len(members), 1 / len(members)))
+    return np.concatenate([generator.choice(held, size) for held, size in zip(members, sizes, strict=True)])
+
+
+def _average(means: Batch, network: AnonymousNetwork, decay: float) -> None:
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            means[name].lerp_(value, 1 - decay)
+
+
+def _warmth(step: int, steps: int) -> float:
+    """Return the share of the largest learning rate: a linear rise, then half a cosine down to a fiftieth."""
+    rising = max(steps // 20, 1)
+    if step < rising:
+        return step / rising
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))

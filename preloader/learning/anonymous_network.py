@@ -1,0 +1,131 @@
+"""A network whose keys have no names: it scores slots by what is known of them, and by the order they came in.
+
+Two parts, added up. One function, the same for every slot, reads a candidate's features beside what is known of the
+whole and of all candidates together (*Deep Sets*, Zaheer et al., NeurIPS 2017): exchanging two candidates exchanges
+their scores. The other, an LSTM, reads the latest items as slot numbers, and points at slots by dot product; its slots'
+vectors are assigned to keys at random in training (as in arXiv 2605.29863), so that none comes to mean anything.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS, STEPS
+
+INPUTS = ("candidates", "present", "around", "recent", "flags")
+OUTPUTS = ("log_probabilities", "uses")
+USES = 2  # used if loaded now, used soon
+
+_ABSENT = -30.0
+
+
+class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The size of an `AnonymousNetwork`.
+
+    Attributes:
+        width: Of the function that reads each candidate.
+        slot_width: Of the slots' vectors.
+        hidden: Of the recurrent layer; 0 leaves it out.
+        dropout: Share of what was read that training leaves out.
+    """
+
+    width: int = 64
+    slot_width: int = 24
+    hidden: int = 48
+    dropout: float = 0.1
+
+
+class AnonymousNetwork(nn.Module):
+    """Predicts the next items among S slots, or that a key comes which has none, and whether slots are used at all.
+
+    Args:
+        slots: S, the largest number of candidates.
+        steps: How many items ahead.
+        settings: Its size.
+    """
+
+    def __init__(self, slots: int, steps: int, settings: AnonymousNetworkSettings) -> None:
+        super().__init__()
+        width, self.heads = settings.width, steps + USES
+        self.slots, self.steps, self.settings = slots, steps, settings
+        self.candidate = nn.Linear(CANDIDATE_FEATURES, width)
+        self.around = nn.Sequential(nn.Linear(AROUND, width), nn.ReLU(), nn.Linear(width, width))
+        self.pooled = nn.Linear(2 * width, width)
+        self.drop = nn.Dropout(settings.dropout)
+        self.deepen = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+        self.score = nn.Linear(width, self.heads)
+        self.direct = nn.Linear(CANDIDATE_FEATURES, self.heads, bias=False)
+        self.newcomer = nn.Linear(width, self.heads)
+        self.whole = nn.Linear(AROUND, self.heads, bias=False)
+        self.vectors = nn.Embedding(slots + 1, settings.slot_width)
+        self.flags = nn.Linear(FLAGS, settings.slot_width)
+        self.recurrent = nn.LSTM(2 * settings.slot_width, settings.hidden, batch_first=True)
+        self.point = nn.Linear(settings.hidden, self.heads * settings.slot_width)
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw the weights anew."""
+        nn.init.normal_(self.vectors.weight, std=0.5)
+        nn.init.zeros_(self.direct.weight)
+        nn.init.zeros_(self.whole.weight)
+        nn.init.zeros_(self.point.weight)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.newcomer.weight)
+        with torch.no_grad():
+            for step in range(min(self.steps, STEPS)):  # begin as the online predictor, whose logarithms are quartered
+                self.direct.weight[step, step] = 4.0
+                self.whole.weight[step, step] = 4.0
+
+    def forward(
+        self,
+        candidates: Tensor,
+        present: Tensor,
+        around: Tensor,
+        recent: Tensor,
+        flags: Tensor,
+        identities: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities (batch, steps, 1 + S), and log-odds of use (batch, 2, 1 + S).
+
+        Args:
+            candidates: (batch, S, `CANDIDATE_FEATURES`).
+            present: (batch, S).
+            around: (batch, `AROUND`).
+            recent: (batch, rows), integers.
+            flags: (batch, rows, `FLAGS`).
+            identities: Which of the slots' vectors each slot takes, 1 to S, preceded by a 0: (batch, 1 + S); each its
+                own if not given.
+        """
+        table = self.vectors.weight if identities is None else self.vectors(identities)  # ([batch,] 1 + S, slot width)
+        read, pooled = self._read(candidates, present, around)
+        scores = self.score(read) + self.direct(candidates)  # (batch, S, heads)
+        scores = scores.transpose(1, 2) + self._pointed(table, recent, flags)[:, :, 1:]
+        scores = scores * present.unsqueeze(1) + _ABSENT * (1.0 - present).unsqueeze(1)
+        scores = torch.cat(
+            [(self.newcomer(pooled) + self.whole(around)).unsqueeze(2), scores], dim=2
+        )  # (batch, heads, 1 + S)
+        return scores[:, : self.steps].log_softmax(-1), scores[:, self.steps :]
+
+    def _read(self, candidates: Tensor, present: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what was read of each candidate (batch, S, width), and of all together (batch, width)."""
+        mask = present.unsqueeze(-1)  # (batch, S, 1)
+        whole = self.around(around)  # (batch, width)
+        each = torch.relu(self.candidate(candidates) + whole.unsqueeze(1)) * mask  # (batch, S, width)
+        mean = each.sum(1) / (mask.sum(1) + 1.0)
+        pooled = whole + self.pooled(torch.cat([mean, each.amax(1)], dim=1))  # (batch, width)
+        joined = torch.relu(each + pooled.unsqueeze(1))
+        return self.drop(joined + self.deepen(joined)), torch.relu(pooled)
+
+    def _pointed(self, table: Tensor, recent: Tensor, flags: Tensor) -> Tensor:
+        """Return how much the sequence points at each slot, (batch, heads, 1 + S)."""
+        if table.dim() == 2:
+            items = nn.functional.embedding(recent, table)  # (batch, rows, slot width)
+        else:
+            items = table.gather(1, recent.unsqueeze(-1).expand(-1, -1, table.shape[2]))
+        rows = torch.cat([items, self.flags(flags)], dim=2)
+        last = self.recurrent(rows)[0][:, -1]  # (batch, hidden)
+        pointers = self.point(last).unflatten(1, (self.heads, -1))  # (batch, heads, slot width)
+        pointed: Tensor = pointers @ table.transpose(-1, -2)
+        return pointed

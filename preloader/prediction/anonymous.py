@@ -1,0 +1,273 @@
+"""The anonymous predictor: a network that knows no key's name, so that it is of use to an assistant it never met.
+
+It looks at what a `Memory` of counts and times says of each candidate, and at the opinion of the online predictor; the
+network has learned from other assistants how much of that to believe, and when (arXiv 2605.29863 does so with
+identities that are assigned at random).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from preloader.checks import shown
+from preloader.errors import BundleError
+from preloader.events import Context, ContextTracker, Event, Prediction, kind_of
+from preloader.ndarray import NDArray
+from preloader.ports import Snapshot
+from preloader.prediction.anonymous_features import STEPS, Seen, see
+from preloader.prediction.anonymous_memory import AnonymousSettings, Memory, MemoryState
+from preloader.prediction.distribution import Distribution
+from preloader.prediction.items import items_in_context, known_before
+from preloader.prediction.online import OnlinePredictor
+from preloader.prediction.runtime import Runtime
+from preloader.prediction.state import split_arrays
+
+NAME = "anonymous"
+VERSION = 1
+_HOPELESS = 1e-4
+_MOST_ODDS = 30.0
+
+FloatArray = NDArray[np.float64]
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """What is asked of the network: for each kind, what it is to see of one context."""
+
+    context: Context
+    steps: int
+    seen: dict[str, Seen]
+
+
+class Answer(msgspec.Struct, frozen=True, eq=False):
+    """What the network said of one kind.
+
+    Attributes:
+        keys: The candidates, each with its slot.
+        probabilities: Shape (horizon, candidates); what a row lacks to 1 is for a key that is no candidate.
+        uses: P(used if loaded), P(used soon): shape (2, candidates).
+    """
+
+    keys: Mapping[str, int]
+    probabilities: FloatArray
+    uses: FloatArray
+
+
+class AnonymousPredictor:
+    """Predicts the items of every kind with a network that has no vocabulary.
+
+    It names keys that it met; what a new one might get is the mass that a distribution lacks to 1. Memory is bounded,
+    for each kind, as `AnonymousSettings` says; the online predictor's comes on top.
+
+    Args:
+        runtime: Runs the network.
+        settings: What the network was made for, and how much is remembered.
+        kinds: The resource kinds to predict; every kind that is met, if not given.
+        online: Whose opinion is heard. Where one is given, as in a mixture that holds it too, it is taught and saved
+            there; otherwise the predictor has its own.
+        digest: The SHA-256 of the network, by which a saved state knows its own.
+    """
+
+    name = NAME
+    horizon = STEPS
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: AnonymousSettings | None = None,
+        kinds: Sequence[str] | None = None,
+        online: OnlinePredictor | None = None,
+        digest: str = "",
+    ) -> None:
+        self.runtime = runtime
+        self.settings = settings or AnonymousSettings()
+        self.digest = digest
+        self._kinds = None if kinds is None else tuple(dict.fromkeys(kinds))
+        self._memories: dict[str, Memory] = {}
+        self._tracker = ContextTracker(self.settings.max_sessions)
+        self._shares = online is not None
+        self._online = online or OnlinePredictor(self._kinds)
+        self._latest: dict[str, tuple[Context, Answer]] = {}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that it predicts at present."""
+        return tuple(self._memories)
+
+    def learn_one(self, event: Event) -> None:
+        """Remember what came; see `Predictor.learn_one`. The network never changes."""
+        if event.resources:
+            before = known_before(self._tracker, event)
+            for kind in dict.fromkeys(map(kind_of, event.resources)):
+                memory = self._memory_for(kind)
+                if memory is not None:
+                    for context, key in items_in_context(before, event, kind):
+                        memory.learn(context, key, event.time_s)
+        self._tracker.observe(event)
+        self._latest.clear()
+        if not self._shares:
+            self._online.learn_one(event)
+
+    def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
+        """Return predictions for every candidate that may come; see `Predictor.predict`."""
+        request = self.begin(context, steps)
+        return self.finish(request, self.infer([request])[0])
+
+    def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
+        """Return what `predict` says of one kind; what it lacks to 1 is for keys that are no candidates."""
+        _check_steps(steps)
+        memory = self._memories.get(kind)
+        if memory is None:
+            return Distribution({}, np.zeros((steps, 0)))
+        latest = self._latest.get(kind)
+        if latest is None or latest[0] != context:
+            request = Request(context, steps, {kind: self._see(memory, context)})
+            latest = self._latest[kind] = (context, self.infer([request])[0][0])
+        return Distribution(latest[1].keys, latest[1].probabilities[:steps])
+
+    def begin(self, context: Context, steps: int = 3) -> Request:
+        """Return what is to be asked; see `StagedPredictor.begin`."""
+        _check_steps(steps)
+        return Request(context, steps, {kind: self._see(memory, context) for kind, memory in self._memories.items()})
+
+    def infer(self, requests: Sequence[Request]) -> list[list[Answer]]:
+        """Ask the network, once for all kinds of all requests; see `StagedPredictor.infer`."""
+        asked = [seen for request in requests for seen in request.seen.values()]
+        if not asked:
+            return [[] for _ in requests]
+        batch = {name: np.stack([seen.arrays[name] for seen in asked]) for name in asked[0].arrays}
+        said = self.runtime.run(batch)
+        answers = map(_answer, asked, said["log_probabilities"], said["uses"])
+        return [[next(answers) for _ in request.seen] for request in requests]
+
+    def finish(self, request: Request, result: Sequence[Answer]) -> list[Prediction]:
+        """Return the predictions; see `StagedPredictor.finish`."""
+        for kind, answer in zip(request.seen, result, strict=True):
+            self._latest[kind] = (request.context, answer)
+        found = [prediction for answer in result for prediction in _predictions(answer, request.steps)]
+        return sorted(found, key=lambda prediction: -prediction.per_step[0])
+
+    def uses(self, context: Context, keys: Sequence[str]) -> FloatArray:
+        """Return P(used if loaded) and P(used soon) of some keys: shape (2, keys); not a number for no candidate."""
+        found = np.full((2, len(keys)), np.nan)
+        for column, key in enumerate(keys):
+            kind = kind_of(key)
+            self.distribution(context, kind, self.horizon)
+            answer = self._latest[kind][1] if kind in self._latest else None
+            if answer is not None and key in answer.keys:
+                found[:, column] = answer.uses[:, answer.keys[key]]
+        return found
+
+    def snapshot(self) -> Snapshot:
+        """Return all but the network itself, which the state names by its SHA-256."""
+        memories: list[dict[str, Any]] = []
+        arrays: Arrays = {}
+        for number, memory in enumerate(self._memories.values()):
+            meta, held = memory.dump()
+            memories.append(meta)
+            arrays.update({f"{number}.{name}": array for name, array in held.items()})
+        online = None if self._shares else self._online.snapshot()
+        if online is not None:
+            arrays.update({f"{len(memories)}.{name}": array for name, array in online.arrays.items()})
+        meta = {
+            "predictor": self.name,
+            "version": VERSION,
+            "network": self.digest,
+            "settings": msgspec.to_builtins(self.settings),
+            "kinds": None if self._kinds is None else list(self._kinds),
+            "memories": memories,
+            "contexts": self._tracker.contexts(),
+            "online": None if online is None else online.meta,
+        }
+        return Snapshot(meta, arrays)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace what is remembered; see `Predictor.restore`.
+
+        Raises:
+            BundleError: The snapshot is damaged, or of another network.
+        """
+        state = _read(snapshot)
+        if state.network != self.digest or state.settings != self.settings:
+            raise BundleError("the state belongs to another network than the one that is loaded")
+        if (state.online is None) != self._shares:
+            raise BundleError("the state's online predictor is kept elsewhere than this predictor's")
+        memories, online = _restored(state, snapshot.arrays)
+        self._kinds, self._memories = state.kinds and tuple(state.kinds), memories
+        self._online = online or self._online
+        self._tracker.restore(state.contexts)
+        self._latest.clear()
+
+    def _memory_for(self, kind: str) -> Memory | None:
+        memory = self._memories.get(kind)
+        if memory is None and (kind in self._kinds if self._kinds is not None else self._has_room()):
+            memory = self._memories[kind] = Memory(kind, self.settings)
+        return memory
+
+    def _has_room(self) -> bool:
+        return len(self._memories) < self.settings.max_kinds
+
+    def _see(self, memory: Memory, context: Context) -> Seen:
+        return see(memory, context, self.settings, self._online.distribution(context, memory.kind, STEPS))
+
+
+class _State(msgspec.Struct, frozen=True):
+    """What a snapshot's meta holds, besides its kind and version."""
+
+    network: str
+    settings: AnonymousSettings
+    kinds: tuple[str, ...] | None
+    memories: list[MemoryState]
+    contexts: list[Context]
+    online: dict[str, Any] | None
+
+
+def _read(snapshot: Snapshot) -> _State:
+    meta = snapshot.meta
+    for field, expected in (("predictor", NAME), ("version", VERSION)):
+        if meta.get(field) != expected:
+            raise BundleError(f"the state's {field} is {shown(meta.get(field))}; it must be {expected!r}")
+    try:
+        return msgspec.convert(meta, _State)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BundleError(f"the state of the anonymous predictor is damaged: {error}") from error
+
+
+def _restored(state: _State, arrays: Arrays) -> tuple[dict[str, Memory], OnlinePredictor | None]:
+    memories: dict[str, Memory] = {}
+    try:
+        split = split_arrays(arrays, len(state.memories) + (state.online is not None))
+        for held, of_memory in zip(state.memories, split, strict=False):
+            memory = memories[held.kind] = Memory(held.kind, state.settings)
+            memory.load(held, of_memory)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BundleError(f"the state of the anonymous predictor is damaged: {error}") from error
+    if state.online is None:
+        return memories, None
+    return memories, OnlinePredictor.from_snapshot(Snapshot(state.online, split[-1]))
+
+
+def _check_steps(steps: int) -> None:
+    if not 1 <= steps <= STEPS:
+        raise ValueError(f"steps must be from 1 to {STEPS}, not {steps}")
+
+
+def _answer(seen: Seen, logs: NDArray[Any], odds: NDArray[Any]) -> Answer:
+    last = len(seen.keys) + 1
+    if_loaded, soon = 1.0 / (1.0 + np.exp(-np.clip(odds[:, 1:last].astype(np.float64), -_MOST_ODDS, _MOST_ODDS)))
+    probabilities = np.exp(logs.astype(np.float64))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)  # single precision may sum to a little more than 1
+    return Answer(seen.keys, probabilities[:, 1:last], np.stack([np.maximum(if_loaded, soon), soon]))
+
+
+def _predictions(answer: Answer, steps: int) -> list[Prediction]:
+    keys = list(answer.keys)
+    chances = answer.probabilities[:steps]
+    order = np.argsort(-chances[0], kind="stable") if keys else np.zeros(0, np.int64)
+    order = order[(chances.max(axis=0)[order] >= _HOPELESS) | (answer.uses[0, order] >= _HOPELESS)] if keys else order
+    columns = zip(order.tolist(), chances[:, order].T.tolist(), *answer.uses[:, order].tolist(), strict=True)
+    return [Prediction(keys[at], tuple(per_step), if_loaded, soon) for at, per_step, if_loaded, soon in columns]
