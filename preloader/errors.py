@@ -14,6 +14,8 @@
     ├── LoadError               a resource could not be made ready
     │   ├── LoadTimeoutError    … in time (also a TimeoutError)
     │   └── QuarantinedError    … and is not tried again for a while
+    ├── LanguageModelError      a language model could not be asked, or its answer is not what was asked for
+    │   └── LanguageModelTimeoutError  … or did not come in time (also a TimeoutError)
     └── ClosedError             the manager is not running
 """
 
@@ -79,6 +81,14 @@ class LoadTimeoutError(LoadError, TimeoutError):
 
 class QuarantinedError(LoadError):
     """A resource failed repeatedly and is not tried again for a while."""
+
+
+class LanguageModelError(PreloaderError):
+    """A language model could not be asked, or its answer is not what was asked for."""
+
+
+class LanguageModelTimeoutError(LanguageModelError, TimeoutError):
+    """A language model did not answer in time."""
 
 
 class ClosedError(PreloaderError):

@@ -16,6 +16,7 @@ from preloader.events import Context, Decision, Event, Prediction, Preload
 from preloader.ndarray import NDArray
 
 T = TypeVar("T")
+A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Executor(Protocol):
@@ -116,6 +117,26 @@ class StagedPredictor(Predictor, Protocol):
 
     def finish(self, request: Any, result: Any, /) -> list[Prediction]:
         """Make predictions of a request and its result, on the loop and quickly; pure, as ``predict`` is."""
+
+
+class LanguageModel(Protocol):
+    """Answers a question with a value of a given type."""
+
+    async def complete(self, prompt: str, answer: type[A], timeout_s: float) -> A:
+        """Return the model's answer.
+
+        Nothing is tried again: whoever asks decides whether it is worth another call.
+
+        Args:
+            prompt: The question, in words.
+            answer: A `msgspec.Struct` type, whose JSON schema the model is held to. What it says is checked against
+                the type, bounds included, and otherwise believed in nothing.
+            timeout_s: After how long to give up.
+
+        Raises:
+            LanguageModelTimeoutError: There was no answer in time.
+            LanguageModelError: The model could not be reached, refused, or answered something else.
+        """
 
 
 class Cost(msgspec.Struct, frozen=True):

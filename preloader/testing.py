@@ -13,9 +13,9 @@ from math import prod
 
 import msgspec
 
-from preloader.errors import BundleError, UnknownResourceError
+from preloader.errors import BundleError, LanguageModelError, LanguageModelTimeoutError, UnknownResourceError
 from preloader.events import Context, Event, Prediction, resource_key
-from preloader.ports import Cost, Loaded, Snapshot
+from preloader.ports import A, Cost, Loaded, Snapshot
 
 EPOCH_S = 1_750_000_000.0
 """When the fakes' time begins: a Sunday in June 2025."""
@@ -262,6 +262,44 @@ class FakeStagedPredictor(FakePredictor):
     def finish(self, request: tuple[Context, int], result: list[Prediction]) -> list[Prediction]:
         """Return the result as it is."""
         return result
+
+
+class FakeLanguageModel:
+    """A language model that answers what it was told to, in turn.
+
+    >>> class Colour(msgspec.Struct):
+    ...     name: str
+    >>> model = FakeLanguageModel([{"name": "red"}, {"colour": "red"}])
+    >>> asyncio.run(model.complete("Which?", Colour, timeout_s=1.0))
+    Colour(name='red')
+    >>> asyncio.run(model.complete("Which?", Colour, timeout_s=1.0))
+    Traceback (most recent call last):
+    preloader.errors.LanguageModelError: the answer is no Colour: Object missing required field `name`
+
+    Args:
+        answers: For each call what is answered, what is raised, or `Hang`; calls past the last one hang.
+
+    Attributes:
+        prompts: What it was asked, in order.
+    """
+
+    def __init__(self, answers: Iterable[Mapping[str, object] | BaseException | Hang]) -> None:
+        self.prompts: list[str] = []
+        self._answers = iter(answers)
+
+    async def complete(self, prompt: str, answer: type[A], timeout_s: float) -> A:
+        """Answer as told."""
+        self.prompts.append(prompt)
+        told = next(self._answers, Hang())
+        if isinstance(told, BaseException):
+            raise told
+        if isinstance(told, Hang):
+            await asyncio.sleep(timeout_s)
+            raise LanguageModelTimeoutError(f"there was no answer within {timeout_s:g} s")
+        try:
+            return msgspec.convert(told, answer)
+        except msgspec.ValidationError as error:
+            raise LanguageModelError(f"the answer is no {answer.__name__}: {error}") from error
 
 
 def random_events(
