@@ -39,7 +39,7 @@ class WatchedDask(DaskDistributedBackend):  # type: ignore[misc]  # joblib has n
         settings: As joblib's backend takes them.
     """
 
-    def __init__(self, *, patience_s: float = PATIENCE_S, **settings: Any) -> None:
+    def __init__(self, *, patience_s: float, **settings: Any) -> None:
         super().__init__(**settings)
         self._patience_s = patience_s
 
@@ -47,6 +47,10 @@ class WatchedDask(DaskDistributedBackend):  # type: ignore[misc]  # joblib has n
         """Begin to collect results, and to watch the workers."""
         super().start_call()
         self.client.loop.add_callback(self._watch)
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Return how many threads the workers have, and never 1: joblib would then do the work here."""
+        return max(2, int(super().effective_n_jobs(n_jobs)))
 
     def retrieve_result_callback(self, out: Any) -> Any:
         """Return a result, or raise the failure that stands in its place."""
@@ -90,7 +94,7 @@ class WatchedDask(DaskDistributedBackend):  # type: ignore[misc]  # joblib has n
 
 
 @contextmanager
-def connected(scheduler: str, patience_s: float = PATIENCE_S) -> Iterator[dict[str, Any]]:
+def connected(scheduler: str) -> Iterator[dict[str, Any]]:
     """Connect to a scheduler that has workers; on leaving, what was submitted and not finished is cancelled.
 
     Yields:
@@ -103,7 +107,7 @@ def connected(scheduler: str, patience_s: float = PATIENCE_S) -> Iterator[dict[s
     try:
         _await_worker(client, scheduler)
         register_parallel_backend(NAME, WatchedDask)
-        yield {"client": client, "patience_s": patience_s}
+        yield {"client": client, "patience_s": PATIENCE_S}
     finally:
         client.close()
 

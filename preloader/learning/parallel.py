@@ -45,7 +45,7 @@ class Backend(msgspec.Struct, frozen=True):
     Attributes:
         kind: ``loky``: processes of this machine. ``dask``: a cluster. ``serial``: this thread. ``threading``: threads
             of this process, for functions that spend their time outside of Python.
-        jobs: How many at once; all cores (of the cluster: all its threads) unless given.
+        jobs: How many at once on this machine; as many as it has cores unless given.
         scheduler: Address of the cluster's scheduler, as in ``tcp://host:8786``.
 
     Raises:
@@ -63,6 +63,10 @@ class Backend(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"--jobs {self.jobs} is not a whole number from 1")
         if (self.kind == "dask") != bool(self.scheduler):
             raise ConfigurationError("--backend dask and --scheduler ADDRESS go together; give both or neither")
+        if self.kind == "dask" and self.jobs is not None:
+            raise ConfigurationError(
+                "--jobs is for this machine; a cluster works on as many as its workers have threads"
+            )
 
     def map(
         self,
@@ -169,11 +173,11 @@ class _Call(Generic[T, R]):
         self.describe = describe
         self._function = function
         self._apart = kind in ("loky", "dask")
-        self._follow = kind == "loky"
+        self._starter = os.getpid() if kind == "loky" else None
 
     def __call__(self, item: T) -> _Outcome[R]:
         name = self.describe(item)
-        if self._follow:
+        if self._starter == os.getppid():
             _follow_parent()
         try:
             with single_threaded() if self._apart else nullcontext():
