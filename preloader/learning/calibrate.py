@@ -6,11 +6,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
-from preloader.learning.examples import NOTHING, Examples
+from preloader.learning.examples import NOTHING, UNKNOWN, Examples
 from preloader.ndarray import NDArray
 from preloader.prediction.sequence import Calibration
 
-_NOT_KNOWN = 2
 _BOUNDS = (-1.5, 1.5)  # of a temperature's logarithm
 _MOST = 400_000  # pairs of example and key that suffice to fit two numbers
 _ENOUGH = 50
@@ -48,7 +47,7 @@ def _temperature(logs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
 
 def _platt(odds: NDArray[np.float32], uses: NDArray[np.uint8], seed: int) -> tuple[float, float]:
     """Return slope and offset of the log-odds (Platt 1999); none where too little is known."""
-    known = np.flatnonzero(uses.ravel() != _NOT_KNOWN)
+    known = np.flatnonzero(uses.ravel() != UNKNOWN)
     if len(known) > _MOST:
         known = np.random.default_rng(seed).choice(known, _MOST, replace=False)
     used = uses.ravel()[known] == 1

@@ -20,7 +20,10 @@ NOTHING = -1
 _WAITING = 0.25
 """What an example weighs whose next event uses no item: a decision is made then, too, but it is not what is scored."""
 
-Outcomes = Callable[[Session], NDArray[np.bool_]]
+UNKNOWN = 2
+"""The label of a key whose use is not known; 1 for one that was used, 0 for one that was not."""
+
+Outcomes = Callable[[Session], NDArray[np.uint8]]
 """Returns, for a session, whether each key of the vocabulary would pay after each event: (events, 1 + vocabulary)."""
 
 
@@ -32,7 +35,7 @@ class Examples(msgspec.Struct, frozen=True, eq=False):
         labels: The numbers of the next items: (examples, steps) int64, `NOTHING` past the session's end.
         weights: How much each example counts.
         users: Each example's user, as a number in ``names``; the last number for a user who is not told apart.
-        uses: Whether each key was used, if loaded and soon: (examples, 2, 1 + vocabulary) uint8, 2 where not known.
+        uses: Whether each key was used, if loaded and soon: (examples, 2, 1 + vocabulary) uint8.
     """
 
     arrays: Arrays
@@ -123,12 +126,12 @@ def _of_session(
     paying = None if outcomes is None else outcomes(session)
     for moment in moments(session, features.kind):
         following = numbers[moment.items : moment.items + steps]
-        uses = np.full((2, len(features.vocabulary) + 1), 2, np.uint8)
+        uses = np.full((2, len(features.vocabulary) + 1), UNKNOWN, np.uint8)
         uses[1] = 0
         uses[1, following] = 1
         if paying is not None and moment.events:
             uses[0] = paying[moment.events - 1]
-        uses[:, OUTSIDE] = 2
+        uses[:, OUTSIDE] = UNKNOWN
         labels = following + [NOTHING] * (steps - len(following))
         yield _Example(features.of(moment.context), labels, moment.weight, user, uses)
 

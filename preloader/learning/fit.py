@@ -88,6 +88,7 @@ def fit(parts: Parts, recipe: Recipe, *, workplace: Path | None = None, on_step:
     validation = {kind: validate_online(parts, kind, recipe, on_step) for kind in recipe.data.kinds}
     predictor = online(recipe, recipe.data.kinds)
     learn(predictor, parts.whole, on_step)
+    predictor.forget_sessions()
     return Fitted(predictor, fitted_on(parts, recipe), count_items(parts.whole, recipe), validation)
 
 

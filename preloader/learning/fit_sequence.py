@@ -20,7 +20,7 @@ from preloader.evaluation import Candidate, Row, evaluate
 from preloader.events import Context
 from preloader.history import Session
 from preloader.learning.baselines import NAMES, sklearn_predictor
-from preloader.learning.examples import moments
+from preloader.learning.examples import UNKNOWN, moments
 from preloader.learning.export import Precision, to_coreml, to_onnx
 from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
 from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
@@ -140,8 +140,9 @@ def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _
     chances, used = [], []
     for session, one in asked[::every]:
         said = [_said(expert, one.context, features.vocabulary) for expert in mixture.experts]
-        chances.append(np.stack(said))  # (experts, keys)
-        used.append(paying(session)[one.events - 1, 1:])
+        label = paying(session)[one.events - 1, 1:]
+        chances.append(np.where(label == UNKNOWN, np.nan, np.stack(said)))  # (experts, keys)
+        used.append(label == 1)
     if chances:
         mixture.use_stack.fit(0, np.concatenate(chances, axis=1).T, np.concatenate(used))
 

@@ -83,10 +83,12 @@ class OutcomesRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     Attributes:
         budget: The store's capacity, in mean resource sizes.
         size_seed: Of the sizes that are drawn.
+        rows: A file that ``preloader replay --emit-outcomes`` wrote; its labels then take the place of these.
     """
 
     budget: Annotated[float, msgspec.Meta(gt=0.0)] = 5.0
     size_seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rows: str = ""
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

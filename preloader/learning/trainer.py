@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preloader.learning.examples import NOTHING, Examples
+from preloader.learning.examples import NOTHING, UNKNOWN, Examples
 from preloader.learning.network import INPUTS, SequenceNetwork
 from preloader.learning.settings import TrainingSettings
 
 _STEP_WEIGHTS = (1.0, 0.5, 0.35)
-_NOT_KNOWN = 2
 _LARGEST_STEP = 1.0
 
 
@@ -127,7 +126,7 @@ def loss_of(learner: Learner, examples: Examples, chosen: np.ndarray, settings: 
 
 def _loss_of_uses(odds: Tensor, used: Tensor) -> Tensor:
     """Return the mean, over examples, of the summed losses of all keys: most are as surely unused as they are many."""
-    known = used != _NOT_KNOWN
+    known = used != UNKNOWN
     losses = functional.binary_cross_entropy_with_logits(odds, (used == 1).float(), reduction="none")
     return (losses * known).sum() / len(odds) / 10
 

@@ -95,16 +95,20 @@ class MixturePredictor:
 
     def learn_one(self, event: Event) -> None:
         """Learn from one event, first the mixture and then its experts; see `Predictor.learn_one`."""
-        if event.resources:
-            before = known_before(self._tracker, event)
-            for kind in dict.fromkeys(map(kind_of, event.resources)):
-                mixture = self._mixture_for(kind)
-                if mixture is not None:
-                    for context, key in items_in_context(before, event, kind):
-                        mixture.learn(context, self._panel(kind, context), key)
+        self._weigh(event)
         for expert in self.experts:
             expert.learn_one(event)
         self._learned += 1
+        self._tracker.observe(event)
+
+    def weigh_one(self, event: Event) -> None:
+        """Learn from one event how far to believe the experts, who learn nothing.
+
+        For sessions that were held out from experts which will not learn in service either: one who is asked about
+        what it has not learned is less right, and more often too sure, than one who has just learned all the rest.
+        """
+        self._weigh(event)
+        self.follow(event)
         self._tracker.observe(event)
 
     def follow(self, event: Event) -> None:
@@ -156,10 +160,14 @@ class MixturePredictor:
         return self.predict(request.context, request.steps)
 
     def forget_sessions(self) -> None:
-        """Forget the live sessions, whose events are no part of what a bundle should hold."""
+        """Forget the live sessions, the experts' too: their events are no part of what a bundle should hold."""
         self._tracker = ContextTracker(self.settings.max_sessions)
         for mixture in self._mixtures.values():
             mixture.forget_sessions()
+        for expert in self.experts:
+            forget = getattr(expert, "forget_sessions", None)
+            if forget is not None:
+                forget()
 
     def weights_snapshot(self) -> Snapshot:
         """Return what the mixture has learned, without its experts and sessions: what `restore_weights` takes."""
@@ -217,6 +225,16 @@ class MixturePredictor:
         self.settings, self._mixtures, self.use_stack, self._tracker = state.settings, mixtures, use_stack, contexts
         self._kinds = None if state.kinds is None else tuple(state.kinds)
         self._learned += 1
+
+    def _weigh(self, event: Event) -> None:
+        if not event.resources:
+            return
+        before = known_before(self._tracker, event)
+        for kind in dict.fromkeys(map(kind_of, event.resources)):
+            mixture = self._mixture_for(kind)
+            if mixture is not None:
+                for context, key in items_in_context(before, event, kind):
+                    mixture.learn(context, self._panel(kind, context), key)
 
     def _check_steps(self, steps: int) -> None:
         if not 1 <= steps <= self.settings.horizon:

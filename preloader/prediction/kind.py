@@ -141,6 +141,12 @@ class KindModel:
         self.reuse.came(slot, number, time_s)
         self._learned += 1
 
+    def forget_sessions(self) -> None:
+        """Forget the live sessions; what was watched in them is learned as it stands."""
+        for slot in range(self._settings.max_sessions):
+            self.reuse.close(slot)
+        self.sessions = Sessions(self._settings.horizon, self._settings.max_sessions)
+
     def _slot(self, context: Context, time_s: float) -> int:
         slot, is_new = self.sessions.slot(context.user, context.session)
         if is_new:

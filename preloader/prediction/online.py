@@ -113,6 +113,12 @@ class OnlinePredictor:
                 found[:, of_kind] = model.uses(context, [keys[at] for at in of_kind])
         return found
 
+    def forget_sessions(self) -> None:
+        """Forget the live sessions, whose events and texts are no part of what a bundle should hold."""
+        for model in self._models.values():
+            model.forget_sessions()
+        self._tracker = ContextTracker(self.settings.max_sessions)
+
     def snapshot(self) -> Snapshot:
         """Return the whole state: copies of arrays, and the live sessions' contexts as they are: they never change."""
         kinds: list[dict[str, Any]] = []
