@@ -2,8 +2,9 @@
 
 A recurrent network over the latest rows (GRU4Rec, Hidasi et al., ICLR 2016; here an LSTM, which CoreML runs as one
 operator), joined by bags of hashed words (Joulin et al., *Bag of Tricks for Efficient Text Classification*, 2017), the
-user's vector, the moment, and each key's age in the session. The keys' embeddings are shared by input and all heads
-(Inan et al., ICLR 2017), which keeps the bundle small and helps rare keys.
+user's vector, and the moment. The keys' embeddings are shared by input and all heads (Inan et al., ICLR 2017), which
+keeps the bundle small and helps rare keys; beside them stands how lately and how often the session used each key, which
+every context weighs anew.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from preloader.learning.settings import NetworkSettings
-from preloader.prediction.features import AGES, FLAGS, MOMENTS, FeatureSettings
+from preloader.prediction.features import AGES, COUNTS, FLAGS, MOMENTS, FeatureSettings
 
-INPUTS = ("items", "pieces", "flags", "ages", "words", "word_weights", "circumstances", "moment", "user")
+INPUTS = ("items", "pieces", "flags", "ages", "counts", "words", "word_weights", "circumstances", "moment", "user")
 OUTPUTS = ("log_probabilities", "uses")
 USES = 2  # used if loaded now, used soon
+_USED_WIDTH = 16
 
 
 class SequenceNetwork(nn.Module):
@@ -48,7 +50,9 @@ class SequenceNetwork(nn.Module):
         self.deepen = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(hidden, hidden), nn.ReLU())
         self.turn = nn.Linear(hidden, self.heads * width)
         self.bias = nn.Parameter(torch.zeros(self.heads, vocabulary + 1))
-        self.ages = nn.Embedding(AGES, self.heads)
+        self.ages = nn.Embedding(AGES, _USED_WIDTH)
+        self.counts = nn.Embedding(COUNTS, _USED_WIDTH)
+        self.weigh = nn.Linear(hidden, self.heads * _USED_WIDTH)
         self.reset()
 
     def reset(self) -> None:
@@ -57,7 +61,8 @@ class SequenceNetwork(nn.Module):
             nn.init.normal_(table.weight, std=0.1)
         for padded in (self.pieces, self.words):
             nn.init.zeros_(padded.weight[0])
-        nn.init.zeros_(self.ages.weight)
+        for used in (self.ages, self.counts):
+            nn.init.normal_(used.weight, std=0.3)
 
     def forward(
         self,
@@ -65,6 +70,7 @@ class SequenceNetwork(nn.Module):
         pieces: Tensor,
         flags: Tensor,
         ages: Tensor,
+        counts: Tensor,
         words: Tensor,
         word_weights: Tensor,
         circumstances: Tensor,
@@ -81,7 +87,9 @@ class SequenceNetwork(nn.Module):
         joined = joined + self.deepen(joined)  # (batch, hidden)
         turned = self.turn(joined).unflatten(1, (self.heads, -1))  # (batch, heads, width)
         keys = self.keys.weight[: self.vocabulary + 1]  # (1 + V, width)
-        scores = turned @ keys.T + self.bias + self.ages(ages).transpose(1, 2)  # (batch, heads, 1 + V)
+        used = self.ages(ages) + self.counts(counts)  # (batch, 1 + V, used width)
+        weighed = self.weigh(joined).unflatten(1, (self.heads, -1))  # (batch, heads, used width)
+        scores = turned @ keys.T + weighed @ used.transpose(1, 2) + self.bias  # (batch, heads, 1 + V)
         return scores[:, : self.steps].log_softmax(-1), scores[:, self.steps :]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -29,7 +30,10 @@ OUTSIDE = 0
 AGES = 12
 """How many values an entry of ``ages`` takes."""
 
-FLAGS = 8
+COUNTS = 7
+"""How many values an entry of ``counts`` takes."""
+
+FLAGS = 11
 """How many numbers describe a row's circumstances."""
 
 MOMENTS = 8
@@ -38,7 +42,8 @@ MOMENTS = 8
 _AGE_BOUNDS = (1, 2, 3, 4, 6, 9, 13, 19)
 _CIRCUMSTANCES = 4
 _WORD = re.compile(r"\w+|[^\w\s]")
-_PIECE = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d\s]+")
+_PIECE = re.compile(r"[A-Za-z]+|\d+")
+_FILE = "file:"
 _MAX_TEXT = 2_000
 _DAY_S, _WEEK_S = 86_400.0, 604_800.0
 
@@ -73,7 +78,7 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     rows: int = 16
-    pieces: int = 6
+    pieces: int = 8
     piece_bits: int = 11
     texts: int = 3
     words: int = 64
@@ -95,8 +100,9 @@ class Features:
     ==================  ===================  =====================================================================
     ``items``           (rows,) int32        each row's key, oldest first; V + 1 without an item, V + 2 before the start
     ``pieces``          (rows, pieces)       hashed pieces of what else it did and used; 0 for none
-    ``flags``           (rows, `FLAGS`)      success and failure, text, repetition, gap and duration
+    ``flags``           (rows, `FLAGS`)      success and failure, text, repetition, gap, duration, return to a resource
     ``ages``            (V + 1,) int32       how many items ago each key was last used, in `AGES` buckets; 0 for never
+    ``counts``          (V + 1,) int32       the bits of how often each key was used, `COUNTS` - 1 at most
     ``words``           (texts, words)       hashed words of the latest texts, latest first; 0 for none
     ``word_weights``    (texts, words)       1 / √n for each of a text's n words
     ``circumstances``   (4,) int32           hashed entries of the latest context mapping; 0 for none
@@ -127,6 +133,7 @@ class Features:
         rows = _rows(context.recent, self._prefix, self.settings.rows)
         arrays: Arrays = {
             "ages": self._ages(context),
+            "counts": self._counts(context),
             "circumstances": _circumstances(context, 1 << self.settings.piece_bits),
             "moment": _moment(context, self.settings.use_times),
         }
@@ -159,6 +166,13 @@ class Features:
                 ages[number] = AGES - 1  # twice in a row
         return ages
 
+    def _counts(self, context: Context) -> NDArray[np.int32]:
+        counts = np.zeros(len(self.vocabulary) + 1, np.int32)
+        for key, count in Counter(context.items(self.kind)).items():
+            counts[self.number(key)] += count
+        bits: NDArray[np.int32] = np.frexp(counts)[1]  # 0, 1, 2 of 2-3, 3 of 4-7, …
+        return np.minimum(bits, COUNTS - 1)
+
     def _heard(self, recent: Sequence[Event]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         settings = self.settings
         words = np.zeros((settings.texts, settings.words), np.int32)
@@ -180,24 +194,29 @@ def stack(rows: Iterable[Mapping[str, NDArray[np.generic]]]) -> Arrays:
 class _Row(msgspec.Struct, frozen=True):
     event: Event
     key: str | None
-    repeats: bool
+    run: int  # how many rows in a row had this key, this one included
     gap_s: float
+    back: int | None  # how many events ago the resource that it used last, of another kind, was used before; 0 if never
 
 
 def _rows(recent: Sequence[Event], prefix: str, count: int) -> list[_Row]:
     """Return the latest rows, oldest first."""
     rows: list[_Row] = []
     latest: str | None = None
-    before_s: float | None = None
-    for event in recent:
-        gap_s = 0.0 if before_s is None else event.time_s - before_s
-        before_s = event.time_s
+    run = 0
+    met: dict[str, int] = {}
+    for number, event in enumerate(recent):
+        gap_s = event.time_s - recent[number - 1].time_s if number else 0.0
         keys = [key for key in event.resources if key.startswith(prefix)]
+        beside = next((key for key in reversed(event.resources) if not key.startswith(prefix)), None)
+        back = None if beside is None else number - met.get(beside, number)
+        met.update(dict.fromkeys(event.resources, number))
         for key in keys[-count:]:
-            rows.append(_Row(event, key, key == latest, gap_s))
+            run = run + 1 if key == latest else 1
             latest = key
+            rows.append(_Row(event, key, run, gap_s, back))
         if not keys:
-            rows.append(_Row(event, None, False, gap_s))
+            rows.append(_Row(event, None, 0, gap_s, back))
     return rows[-count:]
 
 
@@ -207,11 +226,14 @@ def _flags(row: _Row, use_times: bool) -> tuple[float, ...]:
         float(event.ok is True),
         float(event.ok is False),
         float(event.text is not None),
-        float(row.repeats),
+        float(row.run > 1),
+        math.log1p(row.run) / 2,
+        float(row.back is not None),
+        float(row.back == 0),
+        1.0 / row.back if row.back else 0.0,
         _log(row.gap_s) if use_times else 0.0,
         _log(event.duration_s) if use_times and event.duration_s is not None else 0.0,
         float(use_times and event.duration_s is not None),
-        1.0,
     )
 
 
@@ -226,11 +248,17 @@ def _age(back: int) -> int:
 
 @lru_cache(maxsize=8_192)
 def _pieces(action: str, resources: tuple[str, ...], most: int, buckets: int) -> tuple[int, ...]:
-    """Return hashes of the action, of every resource, and of the pieces of their names."""
-    found = [text_hash(action, 7)]
+    """Return hashes of the action, of every resource, and of the pieces of their names.
+
+    A file seldom comes again in another session, so its suffix and its first directory stand for it.
+    """
     names = [key[:200] for key in resources[:8]]
-    found += [text_hash(name, 11) for name in names]
-    for name in names:
+    files = [name.removeprefix(_FILE) for name in names if name.startswith(_FILE)]
+    others = [name for name in names if not name.startswith(_FILE)]
+    found = [text_hash(action, 7), *(text_hash(name, 11) for name in others)]
+    for file in files:
+        found += [text_hash(file.rpartition("/")[2].rpartition(".")[2], 37), text_hash(file.partition("/")[0], 41)]
+    for name in others:
         found += [text_hash(piece.lower(), 13) for piece in _PIECE.findall(name.partition(":")[2])]
     return tuple(1 + value % (buckets - 1) for value in dict.fromkeys(found))[:most]
 
