@@ -20,7 +20,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import partial
 from itertools import chain, islice
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -34,6 +34,7 @@ Kind = Literal["loky", "dask", "serial", "threading"]
 KINDS: tuple[Kind, ...] = ("loky", "dask", "serial", "threading")
 
 _LOOK_S = 1.0
+_IDLE_S = 60.0  # how long a process waits for more work before it ends
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -154,7 +155,10 @@ class Backend(msgspec.Struct, frozen=True):
                 yield ()
         else:
             executor = importlib.import_module("joblib.externals.loky.process_executor")
-            with joblib.parallel_config("loky", inner_max_num_threads=1):
+            follow = partial(_follow, os.getpid())
+            with joblib.parallel_config(
+                "loky", inner_max_num_threads=1, initializer=follow, idle_worker_timeout=_IDLE_S
+            ):
                 yield (executor.BrokenProcessPool,)
 
 
@@ -173,12 +177,9 @@ class _Call(Generic[T, R]):
         self.describe = describe
         self._function = function
         self._apart = kind in ("loky", "dask")
-        self._starter = os.getpid() if kind == "loky" else None
 
     def __call__(self, item: T) -> _Outcome[R]:
         name = self.describe(item)
-        if self._starter == os.getppid():
-            _follow_parent()
         try:
             with single_threaded() if self._apart else nullcontext():
                 return _Outcome(name, result=self._function(item))
@@ -227,10 +228,8 @@ def single_threaded() -> Iterator[None]:
                 torch.set_num_threads(threads)
 
 
-@cache
-def _follow_parent() -> None:
-    """Have this worker end when its parent is gone, however that ended; loky's own waits for minutes."""
-    parent = os.getppid()
+def _follow(parent: int) -> None:
+    """Have this worker end when its parent is gone, however that ended; loky's own waits for work that never comes."""
 
     def watch() -> None:
         while os.getppid() == parent:

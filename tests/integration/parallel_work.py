@@ -7,6 +7,8 @@ import time
 import numpy as np
 
 from preloader.errors import HistoryError
+from preloader.history import Session
+from preloader.learning.outcomes import OutcomeWorld
 
 
 def digest(number: int) -> bytes:
@@ -44,3 +46,12 @@ def threads(_: int) -> int:
 
 def user(number: int) -> str:
     return f"user {number}"
+
+
+def features(sessions: list[Session]) -> dict[str, np.ndarray]:
+    """Return counterfactual labels and times, a row an event."""
+    world = OutcomeWorld("component", tuple(f"component:item{number}" for number in range(12)))
+    return {
+        "used": np.concatenate([world.labels(session).used for session in sessions]),
+        "times": np.array([event.time_s for session in sessions for event in session.events]),
+    }
