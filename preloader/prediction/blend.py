@@ -18,6 +18,8 @@ from preloader.prediction.pool import LogPool
 from preloader.prediction.state import fitting, within
 from preloader.prediction.weights import even, shares, updated
 
+_LEAST = 1e-300
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -44,7 +46,7 @@ class _Said(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         mixed: The mixture before calibration, shape (steps, keys + 1).
-        pool: What the pool said, as logarithms, of the same shape.
+        pool: What the pool said, of the same shape.
         sets: Which weights it took.
     """
 
@@ -112,13 +114,16 @@ class Blend:
         own = self._make_own(user)
         said = self._say(panel, steps, own)
         came = np.arange(len(steps))
-        likelihood = np.column_stack([panel.logs[:, came, columns].T, said.pool[came, columns]])
+        likelihood = np.empty((len(steps), len(panel.logs) + 1))
+        likelihood[:, :-1] = panel.logs[:, came, columns].T
+        likelihood[:, -1] = np.log(np.maximum(said.pool[came, columns], _LEAST))
         awake = self._awake(panel, len(steps))
         share = self._settings.share
         self._losses[0, steps] -= likelihood if awake is None else likelihood * awake
         self._losses[1, steps] += 1.0 if awake is None else awake
-        self._population[steps] = updated(self._population[steps], likelihood, share, awake)
-        own.log_weights[steps] = updated(own.log_weights[steps], likelihood, share, awake)
+        both = np.stack([self._population[steps], own.log_weights[steps]])
+        awake_twice = None if awake is None else np.stack([awake, awake])
+        self._population[steps], own.log_weights[steps] = updated(both, likelihood, share, awake_twice)
         if self._settings.pool:
             self._pool.learn(panel, steps, columns, own.pool, said.pool, said.sets)
         if self._settings.calibrate:
@@ -176,7 +181,7 @@ class Blend:
         else:
             weights = self._best(steps, awake)
         mixed = np.einsum("sn,nsk->sk", weights[:, :-1], np.exp(panel.logs))
-        mixed += weights[:, -1:] * np.exp(pool)
+        mixed += weights[:, -1:] * pool
         return _Said(mixed, pool, sets)
 
     def _best(self, steps: IntArray, awake: NDArray[np.bool_] | None) -> FloatArray:

@@ -18,8 +18,8 @@ from preloader.prediction.state import within
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_HIGH = np.log([1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.01])  # where the ranges end, the surest first
-_LOW = np.append(_HIGH[1:], -math.inf)
+_HIGH = np.log([1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.01])[:, None, None]  # where the ranges end, the surest first
+_LOW = np.append(_HIGH[1:], [[[-math.inf]]], axis=0)
 _LEAST, _MOST = 0.2, 5.0
 _RATE = 0.05
 _FIRST_SQUARES, _KEPT = 4.0, 0.9995
@@ -59,7 +59,7 @@ class Calibration:
         total = self._squares[steps] * _KEPT + gradient * gradient
         self._squares[steps] = np.maximum(total, _FIRST_SQUARES)
         moved = self._slopes[steps] + _RATE * gradient / np.sqrt(self._squares[steps])
-        self._slopes[steps] = np.clip(moved, _LEAST, _MOST)
+        self._slopes[steps] = np.minimum(np.maximum(moved, _LEAST), _MOST)
 
     def arrays(self) -> dict[str, FloatArray]:
         """Return the state itself, not copies."""
@@ -84,5 +84,5 @@ class Calibration:
 def _parts(probabilities: FloatArray) -> FloatArray:
     """Return how far each logarithm reaches into each range, shape (ranges, steps, outcomes); they sum to it."""
     logs = np.log(np.maximum(probabilities, 1e-12))
-    parts: FloatArray = np.clip(logs, _LOW[:, None, None], _HIGH[:, None, None]) - _HIGH[:, None, None]
+    parts: FloatArray = np.minimum(np.maximum(logs, _LOW) - _HIGH, 0.0)
     return parts

@@ -37,6 +37,7 @@ class Alignment:
         index: The union's keys, each with its column.
         unnamed: Whether an expert that names any key leaves this one out, as 0 or 1: shape (experts, keys + 1). The
             last column, a key that nobody names, is 0.
+        all_name_all: Whether all of ``unnamed`` is 0.
     """
 
     def __init__(self, columns: tuple[_Columns, ...]) -> None:
@@ -52,7 +53,7 @@ class Alignment:
             if len(to):
                 row[:-1] = 1.0
                 row[to] = 0.0
-        self._all_name_all = not self.unnamed.any()
+        self.all_name_all = not self.unnamed.any()
 
     def equals(self, other: Alignment) -> bool:
         """Return whether the same experts name the same keys in the same columns."""
@@ -72,9 +73,11 @@ class Alignment:
         total = rows.sum(axis=-1)
         if total.max(initial=0.0) > 1.0:
             rows /= np.maximum(total, 1.0)[..., None]
-        if not self._all_name_all:
+        if self.all_name_all:
+            rows[..., -1] = np.where(total > 0.0, np.maximum(1.0 - total, 0.0), 0.0)
+        else:
             self._spread(rows)
-        rows[..., -1] = (rows.any(axis=-1)) * np.maximum(1.0 - rows.sum(axis=-1), 0.0)
+            rows[..., -1] = np.where(total > 0.0, np.maximum(1.0 - rows.sum(axis=-1), 0.0), 0.0)
         return rows
 
     def _spread(self, rows: FloatArray) -> None:
@@ -136,7 +139,7 @@ class Aligner:
         """Return what the experts say of ``steps`` items, of which each may leave out the last ones."""
         alignment = self._aligned(tuple((tuple(one.index), tuple(one.index.values())) for one in told))
         rows = alignment.probabilities(told, steps)
-        awake: BoolArray = np.any(rows, axis=-1)  # (experts, steps)
+        awake: BoolArray = rows.max(axis=-1) > 0.0  # (experts, steps)
         rows *= 1.0 - _SMOOTHING
         rows += _SMOOTHING / rows.shape[-1]
         logs: FloatArray = np.log(rows)

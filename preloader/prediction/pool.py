@@ -52,7 +52,7 @@ class LogPool:
         return own
 
     def mix(self, panel: Panel, steps: IntArray, own: FloatArray, seen: int) -> tuple[FloatArray, IntArray]:
-        """Return the pool's logarithms of probabilities, shape (steps, keys + 1), and which sets of weights it took.
+        """Return the pool's probabilities, shape (steps, keys + 1), and which sets of weights it took.
 
         Args:
             panel: What the experts say of some steps.
@@ -67,14 +67,16 @@ class LogPool:
         weights = self._weights[rows, columns, sets].sum(axis=0) + own[0, steps]
         logs = np.einsum("sn,nsk->sk", weights, panel.logs)
         biases = self._biases[steps]
-        logs += biases[:, :-1] @ panel.alignment.unnamed
+        if not panel.alignment.all_name_all:
+            logs += biases[:, :-1] @ panel.alignment.unnamed
         logs[:, -1] += biases[:, -1]
         logs -= logs.max(axis=-1, keepdims=True)
-        logs -= np.log(np.exp(logs).sum(axis=-1, keepdims=True))
-        return logs, sets
+        chances = np.exp(logs)
+        chances /= chances.sum(axis=-1, keepdims=True)
+        return chances, sets
 
     def learn(
-        self, panel: Panel, steps: IntArray, columns: IntArray, own: FloatArray, logs: FloatArray, sets: IntArray
+        self, panel: Panel, steps: IntArray, columns: IntArray, own: FloatArray, chances: FloatArray, sets: IntArray
     ) -> None:
         """Move the weights towards what came.
 
@@ -83,17 +85,18 @@ class LogPool:
             steps: Which steps these are, from 0, each at most once.
             columns: The columns of what came, one a step.
             own: The user's own weights, which move too.
-            logs: What `mix` returns of all this,
-            sets: …
+            chances: What the pool made of the panel: the first part of what `mix` returns.
+            sets: The second part.
         """
-        chances = np.exp(logs)
-        came = np.arange(len(steps))
-        gradient = panel.logs[:, came, columns].T - np.einsum("sk,nsk->sn", chances, panel.logs)
+        surplus = -chances
+        surplus[np.arange(len(steps)), columns] += 1.0
+        gradient = np.einsum("sk,nsk->sn", surplus, panel.logs)
         _ascend(self._weights, self._squares, (steps[:, None], np.arange(gradient.shape[1]), sets), gradient, _RATE)
         _ascend(own[0], own[1], (steps,), gradient, _USER_RATE)
-        surplus = -chances
-        surplus[came, columns] += 1.0
-        bias = np.column_stack([surplus @ panel.alignment.unnamed.T, surplus[:, -1]])
+        bias = np.zeros((len(steps), gradient.shape[1] + 1))
+        bias[:, -1] = surplus[:, -1]
+        if not panel.alignment.all_name_all:
+            bias[:, :-1] = surplus @ panel.alignment.unnamed.T
         _ascend(self._biases, self._bias_squares, (steps,), bias, _RATE)
 
     def arrays(self) -> dict[str, FloatArray]:

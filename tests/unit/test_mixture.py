@@ -126,9 +126,9 @@ def test_the_pool_is_surer_than_each_of_two_experts_who_know_different_things():
         low[[n for n in range(4) if n % 2 == came % 2]] = 0.4
         high[[n for n in range(4) if n // 2 == came // 2]] = 0.4
         panel = aligner.panel([Distribution(index, low[None]), Distribution(index, high[None])], 1)
-        logs, sets = pool.mix(panel, step, own, 0)
-        losses.append([-logs[0, came], *-panel.logs[:, 0, came]])
-        pool.learn(panel, step, np.array([came]), own, logs, sets)
+        chances, sets = pool.mix(panel, step, own, 0)
+        losses.append([-math.log(chances[0, came]), *-panel.logs[:, 0, came]])
+        pool.learn(panel, step, np.array([came]), own, chances, sets)
     mixed, *alone = np.mean(losses[1_000:], axis=0)
     assert mixed < 0.3 * min(alone)
 
@@ -303,6 +303,18 @@ def test_weights_can_be_joined_with_experts_fitted_anew():
     joined.restore_weights(learned.weights_snapshot())
     for context in contexts_of(events)[::17]:
         assert joined.predict(context) == learned.predict(context)
+
+
+def test_weighing_teaches_the_mixture_and_not_its_experts():
+    experts = [fitted(OnlinePredictor(), random_events(7)), fitted(BASELINES["most_recent"](), random_events(7))]
+    predictor = MixturePredictor(experts, [KIND])
+    before = [expert.distribution(Context(), KIND, 1).probabilities.tolist() for expert in experts]
+    for one in random_events(8):
+        predictor.weigh_one(one)
+    assert [expert.distribution(Context(), KIND, 1).probabilities.tolist() for expert in experts] == before
+    assert predictor.mixture(KIND).blend.losses[0, :2].all()
+    weights = predictor.mixture(KIND).blend.weights("nobody")[0]
+    assert weights != pytest.approx(np.full(3, 1 / 3), abs=0.1)
 
 
 def test_weights_of_other_experts_or_horizons_are_refused():
