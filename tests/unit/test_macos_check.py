@@ -7,61 +7,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
 
-from benchmarks import macos_check, power  # noqa: E402
-from preloader.events import Context  # noqa: E402
-from preloader.prediction import OnlinePredictor, load_bundle, save_bundle  # noqa: E402
-from preloader.prediction.coreml import COMPUTE_UNITS, CoreMLRuntime  # noqa: E402
-from preloader.prediction.features import Features, FeatureSettings  # noqa: E402
-from preloader.prediction.sequence import Calibration, OnnxPredictor, SequenceSpec  # noqa: E402
-from preloader.prediction.users import UserVectors  # noqa: E402
+from benchmarks import macos_check, power
+from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
+from preloader.prediction.coreml import COMPUTE_UNITS, CoreMLRuntime
+from tests.unit.small_network import small_predictor
 
 KEYS = [f"tool:t{at}" for at in range(6)]
-OUTPUTS = ("log_probabilities", "uses")
-FEATURES = FeatureSettings(rows=4, pieces=2, piece_bits=6, texts=1, words=4, word_bits=6)
-
-
-def network(arrays):
-    """Return a network that takes all inputs, and goes by the moment alone."""
-    helper, kinds = onnx.helper, {"int32": onnx.TensorProto.INT32, "float32": onnx.TensorProto.FLOAT}
-    rng = np.random.default_rng(0)
-    shape, width = (-1, 2, len(KEYS) + 1), 2 * (len(KEYS) + 1)
-    weights = {
-        f"{name}_weight": rng.normal(size=(arrays["moment"].shape[0], width)).astype(np.float32) for name in "lu"
-    }
-    nodes = [
-        helper.make_node("MatMul", ["moment", "l_weight"], ["l"]),
-        helper.make_node("Reshape", ["l", "shape"], ["scores"]),
-        helper.make_node("LogSoftmax", ["scores"], ["log_probabilities"], axis=-1),
-        helper.make_node("MatMul", ["moment", "u_weight"], ["u"]),
-        helper.make_node("Reshape", ["u", "shape"], ["uses"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info(k, kinds[str(v.dtype)], ["batch", *v.shape]) for k, v in arrays.items()],
-        [helper.make_tensor_value_info(name, kinds["float32"], ["batch", *shape[1:]]) for name in OUTPUTS],
-        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
-        + [onnx.numpy_helper.from_array(np.array(shape, np.int64), "shape")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return model.SerializeToString()
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
-    spec = SequenceSpec(
-        kind="tool", vocabulary=KEYS, horizon=2, features=FEATURES, calibration=Calibration(temperatures=(1.0, 1.0))
-    )
-    users = UserVectors((), np.zeros((0, 2), np.float32), np.zeros((0, len(KEYS) + 1), np.float32))
-    model = network(Features("tool", KEYS, FEATURES).of(Context()) | {"user": users.of("")})
+    predictor, model = small_predictor("tool", KEYS, 2)
     for part in ("Manifest.json", "Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin"):
         (folder / "made.mlpackage" / part).parent.mkdir(parents=True, exist_ok=True)
         (folder / "made.mlpackage" / part).write_bytes(b"for CoreML")
     files = {"tool.onnx": model, "tool-fp32.mlpackage": folder / "made.mlpackage"}
-    save_bundle(folder / "bundle", OnnxPredictor(spec, users, model).snapshot(), files=files)
+    save_bundle(folder / "bundle", predictor.snapshot(), files=files)
     return load_bundle(folder / "bundle")
 
 
