@@ -22,6 +22,7 @@ from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.testing import FakePredictor, fake_prediction, random_events
+from tests.contract import sequence_samples
 
 
 def mixture():
@@ -32,6 +33,8 @@ COUNTING = {"online": OnlinePredictor, "hot swap": lambda: HotSwapPredictor(BASE
 LEARNERS = {**COUNTING, "mixture": mixture}
 MAKERS = {
     **LEARNERS,
+    "onnx": sequence_samples.onnx,
+    "coreml": sequence_samples.coreml,
     "fake": lambda: FakePredictor({"user": [fake_prediction("component:item0", 0.5, 0.25, 0.25)]}),
 }
 
