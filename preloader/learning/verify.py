@@ -30,7 +30,7 @@ MAX_DIFFERENCE = 1e-4
 MIN_AGREEMENT = 0.995
 """In what share of the rows the likeliest entry of a model in half precision must be torch's."""
 
-MAX_HALF_DIFFERENCE = 0.25
+MAX_HALF_DIFFERENCE = 0.1
 """How far any output of a model in half precision may be from torch's, in nats: rounding moves it by hundredths."""
 
 _BATCH = 256
