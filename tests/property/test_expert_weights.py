@@ -42,14 +42,14 @@ def run(given, share, awake=None):
     return np.array(losses)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(given_to=log_likelihoods())
 def test_without_sharing_it_loses_at_most_the_logarithm_of_the_experts_to_the_best(given_to):
     best = -given_to.sum(axis=0).max()
     assert run(given_to, 0.0).sum() <= best + math.log(given_to.shape[1]) + 1e-6
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(given_to=log_likelihoods(), share=st.floats(1e-4, 0.5), data=st.data())
 def test_with_sharing_it_loses_little_to_any_sequence_of_experts(given_to, share, data):
     items, count = given_to.shape
@@ -62,7 +62,7 @@ def test_with_sharing_it_loses_little_to_any_sequence_of_experts(given_to, share
     assert run(given_to, share).sum() <= followed + bound + 1e-6
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(given_to=log_likelihoods(), seed=st.integers(0, 2**32 - 1))
 def test_sleepers_are_matched_over_what_they_were_awake_for(given_to, seed):
     awake = np.random.default_rng(seed).random(given_to.shape) < 0.6
@@ -82,7 +82,7 @@ def distribution_of(said):
     return Distribution({key: at for at, key in enumerate(said)}, np.array([[p / total for p in said.values()]]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(items=st.lists(st.tuples(st.tuples(told, told, told), keys), min_size=1, max_size=30))
 def test_the_whole_blend_keeps_the_bound_for_a_user_whatever_its_experts_say(items):
     """Experts that name other keys, name none, or give no chance to what comes; the pool is one of four."""
@@ -102,7 +102,7 @@ def test_the_whole_blend_keeps_the_bound_for_a_user_whatever_its_experts_say(ite
         assert mixture <= -np.sum(rows, axis=0).max() + math.log(4) + 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(said=st.tuples(told, told, told))
 def test_aligned_rows_are_proper_and_keep_what_experts_say(said):
     distributions = [distribution_of(one) for one in said]

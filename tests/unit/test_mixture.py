@@ -119,7 +119,7 @@ def test_the_pool_is_surer_than_each_of_two_experts_who_know_different_things():
     rng = np.random.default_rng(1)
     pool, aligner, own = LogPool(2, 1), Aligner(), LogPool(2, 1).new_user()
     step, losses = np.array([0]), []
-    for _ in range(3_000):
+    for _ in range(1_500):
         came = int(rng.integers(4))
         index = {f"k:{n}": n for n in range(4)}
         low, high = np.full(4, 0.1), np.full(4, 0.1)  # one tells the low bit, the other the high bit, both 4 in 5 times
@@ -129,12 +129,12 @@ def test_the_pool_is_surer_than_each_of_two_experts_who_know_different_things():
         chances, sets = pool.mix(panel, step, own, 0)
         losses.append([-math.log(chances[0, came]), *-panel.logs[:, 0, came]])
         pool.learn(panel, step, np.array([came]), own, chances, sets)
-    mixed, *alone = np.mean(losses[1_000:], axis=0)
+    mixed, *alone = np.mean(losses[500:], axis=0)
     assert mixed < 0.3 * min(alone)
 
 
 def test_the_mixture_is_better_than_each_of_its_experts():
-    events = [one for seed in range(4) for one in random_events(seed, users=4, sessions=5)]
+    events = [one for seed in range(3) for one in random_events(seed, users=3, sessions=5)]
     events = [msgspec.structs.replace(one, session=f"{one.session}.{n // 400}") for n, one in enumerate(events)]
     mixture, _ = prequential(mixture_of_two(), events)
     alone = [prequential(make(), events)[0] for make in (OnlinePredictor, BASELINES["order2"])]
@@ -178,14 +178,14 @@ def test_calibration_mends_what_is_too_sure_and_changes_no_ranking():
     rng = np.random.default_rng(2)
     calibration, step = Calibration(1), np.array([0])
     gaps = []
-    for number in range(6_000):
+    for number in range(4_000):
         true = rng.dirichlet(np.full(5, 0.7))
         stated = true**2 / (true**2).sum()
         came = int(rng.choice(5, p=true))
         told = calibration.apply(stated[None], step)[0]
         assert told.sum() == pytest.approx(1.0)
         assert (np.argsort(told, kind="stable") == np.argsort(stated, kind="stable")).all()
-        if number >= 2_000:
+        if number >= 1_500:
             gaps.append((told.max() - (told.argmax() == came), stated.max() - (stated.argmax() == came)))
         calibration.learn(stated[None], step, np.array([came]))
     mended, before = np.mean(gaps, axis=0)
@@ -198,7 +198,7 @@ def test_calibration_goes_on_adapting():
     calibration, step = Calibration(1), np.array([0])
     stated = np.array([[0.8, 0.2]])
     for right in (0.95, 0.7):
-        for _ in range(8_000):
+        for _ in range(4_000):
             calibration.learn(stated, step, np.array([int(rng.random() > right)]))
         assert calibration.apply(stated, step)[0, 0] == pytest.approx(right, abs=0.05)
 
