@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.torch import save as encode_tensors
 
 from preloader.evaluation import Candidate, Row, evaluate
+from preloader.evaluation.cases import learnable
 from preloader.events import Context
 from preloader.history import Session
 from preloader.learning.baselines import NAMES, sklearn_predictor
@@ -129,7 +130,9 @@ def _weigh(mixture: MixturePredictor, parts: Parts, drafts: Sequence[_Expert], r
     """Let the mixture learn from what is held out how far to believe each expert."""
     for draft in drafts:
         _weigh_uses(mixture, parts.validation, draft, recipe)
-    learn(mixture, parts.validation)
+    for session in parts.validation:
+        for event in learnable(session):
+            mixture.weigh_one(event)
 
 
 def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _Expert, recipe: Recipe) -> None:
