@@ -81,6 +81,8 @@ def examples(
     steps: int,
     users: Mapping[str, int],
     outcomes: Outcomes | None = None,
+    *,
+    waits: bool = True,
 ) -> Examples:
     """Return everything that sessions teach.
 
@@ -90,8 +92,9 @@ def examples(
         steps: How many items ahead.
         users: The users who are told apart.
         outcomes: Counterfactual outcomes, where they are to be learned.
+        waits: Whether contexts count, too, that nothing comes next in.
     """
-    found = [one for session in sessions for one in _of_session(session, features, steps, users, outcomes)]
+    found = [one for session in sessions for one in _of_session(session, features, steps, users, outcomes, waits)]
     return Examples(
         stack(one.arrays for one in found),
         np.array([one.labels for one in found], np.int64).reshape(len(found), steps),
@@ -119,12 +122,19 @@ class _Moment(msgspec.Struct, frozen=True):
 
 
 def _of_session(
-    session: Session, features: Features, steps: int, users: Mapping[str, int], outcomes: Outcomes | None
+    session: Session,
+    features: Features,
+    steps: int,
+    users: Mapping[str, int],
+    outcomes: Outcomes | None,
+    waits: bool,
 ) -> Iterator[_Example]:
     numbers = [features.number(key) for key in items_of(session, features.kind)]
     user = users.get(session.user, len(users))
     paying = None if outcomes is None else outcomes(session)
     for moment in moments(session, features.kind):
+        if not waits and moment.weight < 1.0:
+            continue
         following = numbers[moment.items : moment.items + steps]
         uses = np.full((2, len(features.vocabulary) + 1), UNKNOWN, np.uint8)
         uses[1] = 0

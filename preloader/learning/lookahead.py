@@ -96,8 +96,8 @@ def fit_network(
     numbers = {name: number for number, name in enumerate(names)}
     steps = recipe.sequence.horizon
     paying = None if outcomes is None else outcomes(sessions, vocabulary)
-    learned = examples(sessions, features, steps, numbers, paying)
-    asked = examples(held_out, features, steps, numbers) if held_out else None
+    learned = examples(sessions, features, steps, numbers, paying, waits=recipe.training.waits)
+    asked = examples(held_out, features, steps, numbers, waits=False) if held_out else None
     torch.manual_seed(recipe.training.seed)
     network = SequenceNetwork(len(vocabulary), steps, recipe.features, recipe.network)
     fit = Fit(Learner(network, len(names)), learned, recipe.training)
@@ -150,7 +150,7 @@ def calibration_of(trained: Trained, sessions: Sequence[Session], outcomes: Make
     """Return the calibration of a network on sessions that it was not fitted to."""
     numbers = {name: number for number, name in enumerate(trained.users.names)}
     paying = None if outcomes is None else outcomes(sessions, trained.features.vocabulary)
-    asked = examples(sessions, trained.features, trained.network.steps, numbers, paying)
+    asked = examples(sessions, trained.features, trained.network.steps, numbers, paying, waits=False)
     scored = np.flatnonzero(asked.weights == 1.0)
     logs, odds = say(trained.learner, asked, scored)
     part = Examples({}, asked.labels[scored], asked.weights[scored], asked.users[scored], asked.uses[scored])

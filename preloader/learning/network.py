@@ -49,6 +49,9 @@ class SequenceNetwork(nn.Module):
         self.join = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(evidence, hidden), nn.ReLU())
         self.deepen = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(hidden, hidden), nn.ReLU())
         self.turn = nn.Linear(hidden, self.heads * width)
+        self.direct = (
+            nn.Linear(features.texts * settings.word_width, vocabulary + 1, bias=False) if settings.direct else None
+        )
         self.bias = nn.Parameter(torch.zeros(self.heads, vocabulary + 1))
         self.ages = nn.Embedding(AGES, _USED_WIDTH)
         self.counts = nn.Embedding(COUNTS, _USED_WIDTH)
@@ -90,7 +93,10 @@ class SequenceNetwork(nn.Module):
         used = self.ages(ages) + self.counts(counts)  # (batch, 1 + V, used width)
         weighed = self.weigh(joined).unflatten(1, (self.heads, -1))  # (batch, heads, used width)
         scores = turned @ keys.T + weighed @ used.transpose(1, 2) + self.bias  # (batch, heads, 1 + V)
-        return scores[:, : self.steps].log_softmax(-1), scores[:, self.steps :]
+        told, uses = scores[:, : self.steps], scores[:, self.steps :]
+        if self.direct is not None:
+            told = told + self.direct(heard.flatten(1)).unsqueeze(1)  # the same for all steps
+        return told.log_softmax(-1), uses
 
 
 def parameters(network: nn.Module) -> int:

@@ -20,6 +20,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         dropout: Share of the joined evidence that training leaves out.
         word_dropout: Share of the words that training leaves out.
         user_dropout: Share of the examples that training shows without their user: the population's.
+        direct: Whether words speak for keys directly, too, beside all else (*Wide & Deep*, Cheng et al. 2016).
     """
 
     width: int = 64
@@ -29,6 +30,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     dropout: float = 0.25
     word_dropout: float = 0.2
     user_dropout: float = 0.15
+    direct: bool = False
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +44,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         smoothing: Of the labels.
         average: Decay of the running mean of the weights that is kept in the end (Polyak & Juditsky 1992).
         use_weight: What the heads of use count beside the steps.
+        later_weight: What the later steps count; where words tell the next item but no other, they teach chance.
+        waits: Whether contexts are learned from that nothing comes next in: a decision is made there, too.
         seed: Of everything random.
     """
 
@@ -52,4 +56,6 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     smoothing: float = 0.0
     average: float = 0.998
     use_weight: float = 1.0
+    later_weight: float = 1.0
+    waits: bool = True
     seed: int = 0

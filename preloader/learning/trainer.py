@@ -120,7 +120,8 @@ def loss_of(learner: Learner, examples: Examples, chosen: np.ndarray, settings: 
             told[:, step], labels[:, step], ignore_index=NOTHING, reduction="none", label_smoothing=settings.smoothing
         )
         mean = (losses * weights * came).sum() / (weights * came).sum().clamp(min=1e-6)
-        loss = loss + _STEP_WEIGHTS[min(step, len(_STEP_WEIGHTS) - 1)] * mean
+        share = settings.later_weight if step else 1.0
+        loss = loss + share * _STEP_WEIGHTS[min(step, len(_STEP_WEIGHTS) - 1)] * mean
     return loss + settings.use_weight * _loss_of_uses(uses, torch.from_numpy(examples.uses[chosen]))
 
 
