@@ -182,6 +182,7 @@ def test_many_landings_leave_room_for_others_in_between():
         while len(scene.decided) < 31:
             seen.append(len(scene.decided))
             await asyncio.sleep(0)
+        seen.append(len(scene.decided))
 
     async def script(manager):
         manager.observe(event("a", "first"))
