@@ -174,6 +174,25 @@ def test_what_is_said_of_later_steps_is_scored_by_the_later_items():
     assert weights[2, 0] < 0.05
 
 
+def test_each_step_is_scored_by_what_was_said_of_it():
+    """Items go round; one expert knows where to, at each step another key, the other says the same of all steps."""
+    keys = [f"k:{number}" for number in range(5)]
+
+    class Knows(Oracle):
+        def distribution(self, context, kind, steps):
+            last = next(iter(context.items(kind)), keys[-1])
+            rows = np.full((steps, 5), 0.025)
+            rows[range(steps), [(keys.index(last) + step) % 5 for step in range(1, steps + 1)]] = 0.9
+            return Distribution({key: at for at, key in enumerate(keys)}, rows)
+
+    experts = [Knows("knows", None), Oracle("even", lambda context: dict.fromkeys(keys, 0.2))]
+    predictor = MixturePredictor(experts, ["k"], pool=False)
+    fitted(predictor, [event(number, keys[number % 5]) for number in range(60)])
+    blend = predictor.mixture("k").blend
+    assert (blend.weights("u")[:, 0] > 0.95).all()
+    assert blend.losses[:, 0] == pytest.approx(np.full(3, -math.log(0.9)), abs=0.01)
+
+
 def test_calibration_mends_what_is_too_sure_and_changes_no_ranking():
     rng = np.random.default_rng(2)
     calibration, step = Calibration(1), np.array([0])
