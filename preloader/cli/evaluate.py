@@ -12,6 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, backend_of
 from preloader.cli.evaluate_table import show
 from preloader.cli.histories import History, progress, read_history
 from preloader.errors import ConfigurationError, require
@@ -84,9 +85,13 @@ def run(
     steps: Annotated[int, typer.Option(min=1, max=_MAX_STEPS, help="How many items ahead to predict.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one, and of the intervals.")] = 0,
     bootstraps: Annotated[int, typer.Option(min=1, help="How many resamples the intervals are made of.")] = 1_000,
+    backend: BackendOption = None,
+    jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Score predictors on what came next: the first 80 % of each stream is learned, the rest counts."""
+    place = backend_of(backend, jobs, scheduler)
     saved = None if bundle is None else load_bundle(bundle)
     chosen = _chosen(predictor, saved)
     history = read_history(paths, format_name, fit_percent)
@@ -99,7 +104,15 @@ def run(
     candidates = [_candidate(name, task, saved) for name in chosen]
     ways: Sequence[Learn] = ("frozen", "online") if learn is None else (learn.value,)
     with progress("evaluating", total=_work(task, candidates, ways)) as advance:
-        rows = evaluate(task, candidates, ways, seed=seed, bootstraps=bootstraps, on_session=advance)
+        rows = evaluate(
+            task,
+            candidates,
+            ways,
+            seed=seed,
+            bootstraps=bootstraps,
+            on_session=advance,
+            divide=None if place is None else place.map,
+        )
     document = {
         "data": {"paths": history.paths, "format": history.format, "target": kind, **_plain(task.summary())},
         "protocol": {

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 
-from preloader.evaluation.cases import items_of, learnable, walk
+from preloader.evaluation.apart import Divide, score_apart
+from preloader.evaluation.cases import items_of, learnable
 from preloader.evaluation.metrics import Resamples, StepScores, measure
-from preloader.evaluation.tally import Tally
+from preloader.evaluation.scoring import Follows, Learn, score
 from preloader.evaluation.task import Task
-from preloader.events import Event
 from preloader.ports import Predictor
-from preloader.prediction.distribution import distribution_of
-
-Learn = Literal["frozen", "online"]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -59,14 +55,6 @@ class Row(msgspec.Struct, frozen=True):
     mrr_high: float | None
 
 
-@runtime_checkable
-class Follows(Protocol):
-    """A predictor part of whose state is context: it runs on while nothing is learned."""
-
-    def follow(self, event: Event) -> None:
-        """Take note of ``event`` without learning from it."""
-
-
 def evaluate(
     task: Task,
     candidates: Iterable[Candidate],
@@ -75,6 +63,7 @@ def evaluate(
     seed: int = 0,
     bootstraps: int = 1_000,
     on_session: Callable[[str], None] = lambda label: None,
+    divide: Divide | None = None,
 ) -> list[Row]:
     """Score every candidate in every way of learning.
 
@@ -85,6 +74,8 @@ def evaluate(
         seed: Of the intervals' resamples.
         bootstraps: How many resamples.
         on_session: Called with a label after each session that was learned or scored, for a progress bar.
+        divide: Has frozen scoring done elsewhere, user by user, to the same figures; `Backend.map` does. Learning goes
+            through the sessions of all users in turn, and so stays here.
 
     Returns:
         One row for each candidate, way of learning, and step.
@@ -93,52 +84,17 @@ def evaluate(
     resamples = Resamples(len(prepared.test), bootstraps, seed)
     rows: list[Row] = []
     for candidate in candidates:
-        for way, scores in _passes(prepared, candidate, learn, on_session):
+        for way, scores in _passes(prepared, candidate, learn, on_session, divide):
             rows.extend(_row(candidate.name, way, step, one, resamples) for step, one in enumerate(scores, start=1))
     return rows
 
 
-def score(
-    predictor: Predictor,
-    task: Task,
-    learn: Learn,
-    known: set[str] | None = None,
-    on_session: Callable[[], None] = lambda: None,
-) -> list[StepScores]:
-    """Walk the test sessions of a prepared task with a fitted predictor.
-
-    Args:
-        predictor: Learns from the test if ``learn`` says so.
-        task: What is measured, repeats already removed.
-        learn: Whether to learn during the test.
-        known: The items met in fitting: frozen, no other can be named. ``None`` if that is not known.
-        on_session: Called after each session.
-
-    Returns:
-        The scores of each step.
-    """
-    met = None if known is None else set(known)
-    tallies = [Tally() for _ in range(task.steps)]
-    absorb = _absorber(predictor, learn)
-    for number, session in enumerate(task.test):
-        items = items_of(session, task.kind)
-        for cases, event in walk(session, task.kind):
-            for case in cases:
-                told = distribution_of(predictor, case.context, task.kind, task.steps)
-                if task.drop_repeats and case.position:
-                    told = told.without_next(items[case.position - 1])
-                for step, came in enumerate(items[case.position : case.position + task.steps]):
-                    nameable = met is None or learn == "online" or came in met
-                    tallies[step].add(number, told, step, came if nameable else None, met)
-            absorb(event)
-            if met is not None and learn == "online":
-                met.update(event.keys(task.kind))
-        on_session()
-    return [tally.scores() for tally in tallies]
-
-
 def _passes(
-    task: Task, candidate: Candidate, learn: Sequence[Learn], on_session: Callable[[str], None]
+    task: Task,
+    candidate: Candidate,
+    learn: Sequence[Learn],
+    on_session: Callable[[str], None],
+    divide: Divide | None,
 ) -> Iterator[tuple[Learn, list[StepScores]]]:
     """Yield each way of learning and its scores; frozen goes first, so that one fitting serves both."""
     known = None if candidate.fitted else {key for session in task.fit for key in items_of(session, task.kind)}
@@ -149,16 +105,17 @@ def _passes(
                 predictor.learn_one(event)
             on_session(f"{candidate.name}, fitting")
     for way in sorted(set(learn)):
-        before = predictor.snapshot() if isinstance(predictor, Follows) else None
-        yield way, score(predictor, task, way, known, partial(on_session, f"{candidate.name}, {way}"))
-        if before is not None:
+        label = f"{candidate.name}, {way}"
+        if isinstance(predictor, Follows):  # its context runs on from session to session
+            before = predictor.snapshot()
+            yield way, score(predictor, task, way, known, partial(on_session, label))
             predictor.restore(before)
-
-
-def _absorber(predictor: Predictor, learn: Learn) -> Callable[[Event], None]:
-    if learn == "online":
-        return predictor.learn_one
-    return predictor.follow if isinstance(predictor, Follows) else lambda event: None
+        elif divide is not None and way == "frozen":
+            yield way, score_apart(predictor, candidate.make, task, known, divide)
+            for _ in task.test:
+                on_session(label)
+        else:
+            yield way, score(predictor, task, way, known, partial(on_session, label))
 
 
 def _row(name: str, learn: Learn, step: int, scores: StepScores, resamples: Resamples) -> Row:

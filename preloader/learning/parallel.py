@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import chain, islice
+from pickle import PicklingError
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -137,6 +138,10 @@ class Backend(msgspec.Struct, frozen=True):
                     yield outcome
             except died as error:
                 raise WorkError(_death(str(error), tasks.unfinished)) from error
+            except PicklingError as error:
+                raise WorkError(
+                    "the work cannot be sent to another process; do it in this one: --backend serial"
+                ) from error
             finally:
                 _close(results)
         if tasks.error is not None:

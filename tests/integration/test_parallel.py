@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import psutil
@@ -61,6 +63,12 @@ def test_an_error_names_the_item_in_one_sentence(backend):
     assert str(raised.value) == "user 3: ZeroDivisionError: division by zero"
     assert "in divide" in raised.value.__notes__[0]  # where it happened is kept for whoever debugs
     assert backend.map(work.refuse, range(2)) == [0, 1]
+
+
+def test_what_cannot_be_sent_to_a_worker_is_told():
+    lock = threading.Lock()
+    with pytest.raises(WorkError, match="^the work cannot be sent to another process"):
+        Backend("loky", jobs=2).map(partial(max, lock), range(4))
 
 
 def test_an_error_of_whatever_yields_the_items_is_raised(backend):
