@@ -114,7 +114,8 @@ class PreloadManager:
         self._executor = executor or ThreadExecutor()
         self._owns_executor = executor is None
         self._event_log = event_log
-        self._upkeep = Upkeep(self._predictor, self._executor, state_dir, event_log, self.settings.autosave_s)
+        swap, autosave_s = self._predictor, self.settings.autosave_s
+        self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle)
         self._ledger = Ledger(listeners)
         self._speculation = Speculation(
             policy or make_policy(self.settings.policy, self.settings.waste_budget),
@@ -163,9 +164,9 @@ class PreloadManager:
             for provider in self._providers.values():
                 if isinstance(provider, UsesExecutor):
                     provider.use_executor(self._executor)
-            swap, steps = self._predictor, self.settings.steps
-            adopted = self._bundle is not None and await swap.adopt_bundle(self._bundle, self._executor, steps)
-            await self._upkeep.restore(of_bundle=adopted)
+            if self._bundle is not None:
+                await self._predictor.adopt_bundle(self._bundle, self._executor, self.settings.steps)
+            await self._upkeep.restore()
             exits.push_async_callback(self._upkeep.aclose)
             exits.push_async_callback(self._loader.aclose, _SHUTDOWN_GRACE_S)
             self._tasks = await exits.enter_async_context(asyncio.TaskGroup())

@@ -31,6 +31,8 @@ class Upkeep:
         state_dir: Where the predictor's bundle lives; ``None`` keeps nothing.
         event_log: Where events are recorded; ``None`` records nothing.
         autosave_s: How often the state is saved.
+        of_bundle: Returns whether the predictor is a bundle's at present. Its state then has a place of its own, so
+            that neither overwrites the other's, nor puts it aside, when a bundle is refused for a while or promoted.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Upkeep:
         state_dir: Path | str | None,
         event_log: EventLog | None,
         autosave_s: float,
+        of_bundle: Callable[[], bool] = lambda: False,
     ) -> None:
         self._predictor = predictor
         self._executor = executor
-        self._bundle = None if state_dir is None else Path(state_dir) / _BUNDLE
+        self._state_dir = None if state_dir is None else Path(state_dir)
+        self._of_bundle = of_bundle
         self._event_log = event_log
         self._autosave_s = autosave_s
         self._writing = threading.Lock()
@@ -53,38 +57,38 @@ class Upkeep:
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Return the endless chores that the manager runs as tasks of its own."""
         chores: list[Coroutine[Any, Any, None]] = []
-        if self._bundle is not None:
+        if self._state_dir is not None:
             chores.append(_every(self._autosave_s, self.save))
         if self._event_log is not None:
             chores.append(_every(_LOG_FLUSH_S, self.flush))
         return chores
 
-    async def restore(self, *, of_bundle: bool = False) -> None:
-        """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside.
-
-        Args:
-            of_bundle: Whether a bundle is in service. Its state has a place of its own: neither puts the other's aside
-                when a bundle is refused for a while.
-        """
-        if self._bundle is None:
+    async def restore(self) -> None:
+        """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside."""
+        place = self._place()
+        if place is None:
             return
-        if of_bundle:
-            self._bundle = self._bundle.with_name(_OF_BUNDLE)
         try:
-            bundle = await self._executor.run(load_bundle, self._bundle)
+            bundle = await self._executor.run(load_bundle, place)
             self._predictor.restore(bundle.snapshot)
         except BundleError as error:
             if isinstance(error.__cause__, FileNotFoundError):  # the first start
                 return
-            kept = await self._executor.run(_put_aside, self._bundle)
+            kept = await self._executor.run(_put_aside, place)
             logger.warning("the predictor starts afresh: %s; %s", error, kept)
 
     async def save(self) -> None:
         """Save the predictor's state, atomically."""
-        if self._bundle is None:
+        place = self._place()
+        if place is None:
             return
         self._snapshots += 1
-        await self._executor.run(self._write, self._bundle, self._predictor.snapshot(), self._snapshots)
+        await self._executor.run(self._write, place, self._predictor.snapshot(), self._snapshots)
+
+    def _place(self) -> Path | None:
+        if self._state_dir is None:
+            return None
+        return self._state_dir / (_OF_BUNDLE if self._of_bundle() else _BUNDLE)
 
     def _write(self, bundle: Path, snapshot: Snapshot, number: int) -> None:
         """Write a snapshot unless a later one is there: a thread whose save was cancelled may come late."""

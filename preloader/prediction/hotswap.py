@@ -69,6 +69,7 @@ class HotSwapPredictor:
 
     Attributes:
         name: The live predictor's.
+        of_bundle: Whether that came from a bundle, by `adopt_bundle` or `offer_bundle`.
         counts: See `SwapStatus`.
     """
 
@@ -83,17 +84,18 @@ class HotSwapPredictor:
         self._shadow: Shadow | None = None
         self.adopt(live)
 
-    def adopt(self, live: Predictor, label: str = "") -> None:
+    def adopt(self, live: Predictor, label: str = "", *, of_bundle: bool = False) -> None:
         """Make ``live`` the live predictor at once, untried; a shadow is let go."""
-        self._seat(live, label or live.name)
+        self._seat(live, label or live.name, of_bundle)
         self._shadow = None
 
-    def offer(self, candidate: Predictor, label: str = "") -> None:
+    def offer(self, candidate: Predictor, label: str = "", *, of_bundle: bool = False) -> None:
         """Put a candidate on trial.
 
         Args:
             candidate: Who may replace the live predictor.
             label: What to call it in the log and in `status`.
+            of_bundle: Whether it came from a bundle.
 
         Raises:
             PreloaderError: There is a shadow already.
@@ -104,7 +106,7 @@ class HotSwapPredictor:
                 f"({self.status().state}): wait for the verdict, or withdraw that one"
             )
         self.counts["candidates_offered"] += 1
-        self._shadow = Shadow(candidate, label or candidate.name, SwapState.TRIAL, self.settings)
+        self._shadow = Shadow(candidate, label or candidate.name, SwapState.TRIAL, self.settings, of_bundle)
 
     async def adopt_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> bool:
         """Load a bundle in a thread, and make its predictor the live one at once.
@@ -118,7 +120,7 @@ class HotSwapPredictor:
             Whether it is any good; if not, the live predictor stays, and the reason is logged and counted.
         """
         try:
-            self.adopt(await self._open(path, executor, steps), str(path))
+            self.adopt(await self._open(path, executor, steps), str(path), of_bundle=True)
         except BundleError as error:
             logger.warning("the %s predictor goes on alone: %s", self._label, error)
             return False
@@ -136,7 +138,7 @@ class HotSwapPredictor:
             BundleError: It is missing, damaged, tampered with, of another version, or of no use here; it is counted.
             PreloaderError: There is a shadow already.
         """
-        self.offer(await self._open(path, executor, steps), str(path))
+        self.offer(await self._open(path, executor, steps), str(path), of_bundle=True)
 
     def withdraw(self) -> None:
         """Let the shadow go: the candidate, or, on probation, the way back."""
@@ -233,8 +235,9 @@ class HotSwapPredictor:
             self.counts["bundles_refused"] += 1
             raise
 
-    def _seat(self, live: Predictor, label: str) -> None:
+    def _seat(self, live: Predictor, label: str, of_bundle: bool) -> None:
         self._live = live
+        self.of_bundle = of_bundle
         self._label = label
         self._staged = live if isinstance(live, StagedPredictor) else None
         self.name = live.name
@@ -287,10 +290,10 @@ class HotSwapPredictor:
 
     def _promote(self, shadow: Shadow, said: str) -> None:
         self.counts["candidates_promoted"] += 1
-        old, old_label = self._live, self._label
-        self._seat(shadow.predictor, shadow.label)
+        way_back = Shadow(self._live, self._label, SwapState.PROBATION, self.settings, self.of_bundle)
+        self._seat(shadow.predictor, shadow.label, shadow.of_bundle)
         self._end(shadow, f"{shadow.label} was promoted: {said}, which is better")
-        self._shadow = Shadow(old, old_label, SwapState.PROBATION, self.settings)
+        self._shadow = way_back
 
     def _reject(self, shadow: Shadow, reason: str) -> None:
         self.counts["candidates_rejected"] += 1
@@ -299,7 +302,7 @@ class HotSwapPredictor:
     def _roll_back(self, shadow: Shadow, reason: str) -> None:
         self.counts["candidates_rolled_back"] += 1
         failed = self._label
-        self._seat(shadow.predictor, shadow.label)
+        self._seat(shadow.predictor, shadow.label, shadow.of_bundle)
         self._end(shadow, f"{failed} was rolled back to {shadow.label}: {reason}", logger.warning)
 
     def _failed(self, shadow: Shadow, error: Exception) -> None:

@@ -46,10 +46,13 @@ class Shadow:
     at level α/(k(k+1)), which adds up to α.
     """
 
-    def __init__(self, predictor: Predictor, label: str, state: SwapState, settings: SwapSettings) -> None:
+    def __init__(
+        self, predictor: Predictor, label: str, state: SwapState, settings: SwapSettings, of_bundle: bool = False
+    ) -> None:
         self.predictor = predictor
         self.label = label
         self.state = state
+        self.of_bundle = of_bundle
         self.items = 0
         self.loss = 0.0
         self.live_loss = 0.0

@@ -1,6 +1,7 @@
 """Hot swap: the better one is promoted, the worse never, and what goes bad after its promotion is rolled back."""
 
 import logging
+import math
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from preloader.events import Context, Event, Prediction
 from preloader.ports import Predictor, Ready, StagedPredictor
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.distribution import Distributes
+from preloader.prediction.evidence import Evidence
 from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.prediction.shadow import Shadow, SwapSettings, SwapState
 from preloader.testing import FakePredictor, FakeStagedPredictor, random_events
@@ -99,6 +101,26 @@ def test_equal_ones_are_hardly_ever_promoted_however_often_they_are_compared():
                 promoted += 1
                 break
     assert promoted <= 10  # α = 5 %
+
+
+def test_a_long_good_time_does_not_hide_a_bad_one():
+    shadow = Shadow(Guesser(0.5), "old", SwapState.PROBATION, SwapSettings())
+    for _ in range(3_000):
+        shadow.add(1.0, 1.5)
+    assert not shadow.is_better()
+    bad = 0
+    while not shadow.is_better():
+        shadow.add(1.5, 1.0)
+        bad += 1
+    assert bad < 500
+
+
+def test_evidence_begins_at_none_and_is_cut_at_the_bound():
+    evidence, same = Evidence(0.0, 2.0), Evidence(0.0, 2.0)
+    assert evidence.log_e == pytest.approx(0.0)
+    evidence.add(2.0)
+    same.add(99.0)
+    assert evidence.log_e == same.log_e == pytest.approx(math.log(1 + sum((0.05, 0.1, 0.2, 0.4, 0.8)) / 5))
 
 
 def test_the_same_predictor_is_not_promoted_over_itself():

@@ -200,6 +200,25 @@ def test_an_offered_bundle_that_is_better_takes_over(tmp_path):
     assert manager.statistics().counts["candidates_promoted"] == 1
 
 
+def test_what_a_promoted_bundle_learned_is_there_when_it_is_put_in_service(tmp_path, caplog):
+    history = random_events(seed=8, users=1, sessions=30, length=20)
+    good, state = tmp_path / "good", tmp_path / "state"
+    save_bundle(good, learned(history[:500]).snapshot())
+    manager = manager_of(state_dir=state)
+
+    async def script(manager):
+        await live(manager, history[490:500])
+        await manager._upkeep.save()
+        await manager.offer(good)
+        return await live(manager, history[500:])
+
+    said_last = run(manager, script)
+    assert manager.swap_status().live == str(good)
+    assert run(manager_of(good, state_dir=state), at_once) == said_last == learned(history).predict(CONTEXT)
+    assert run(manager_of(state_dir=state), at_once) == learned(history[490:500]).predict(CONTEXT)
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_offer_that_is_no_good_is_refused_and_nothing_changes(bundle, damage):
     damage(bundle)
