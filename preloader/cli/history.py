@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ from preloader.history import (
     sources,
     write,
 )
+from preloader.history.partitions import write_partitions
 from preloader.history.redact import redact_event
 from preloader.history.summary import KindSummary, Quantiles, Summary, summarize
 
@@ -51,6 +53,12 @@ _Mine = Annotated[bool, typer.Option("--mine", help="Your own agent transcripts 
 _MaxBad = Annotated[
     float, typer.Option("--max-bad-share", help="Fail when a larger share of records is malformed, 0 to 1.")
 ]
+
+
+class Partitioning(StrEnum):
+    """What a converted history can be partitioned by."""
+
+    USER = "user"
 
 
 def register(app: typer.Typer) -> None:
@@ -81,20 +89,28 @@ def inspect(
 
 
 def convert(
-    out: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The file or directory to write.", show_default=False)],
     paths: _Paths = None,
-    to: Annotated[str, typer.Option(help=f"The format to write: {', '.join(WRITERS)}.")] = "jsonl",
+    to: Annotated[
+        str | None, typer.Option(help=f"The format to write: {', '.join(WRITERS)}; jsonl, or parquet for partitions.")
+    ] = None,
+    partition_by: Annotated[
+        Partitioning | None, typer.Option(help="Write a directory of Parquet files, one for each user.")
+    ] = None,
     format_name: _Format = None,
     column: _Columns = None,
     mine: _Mine = False,
     redact: Annotated[bool, typer.Option("--redact", help="Mask what is private in the words.")] = False,
     max_bad_share: _MaxBad = DEFAULT_MAX_BAD_SHARE,
 ) -> None:
-    """Write histories as one file of preloader's own; it appears whole or not at all."""
+    """Write histories as one file, or directory, of preloader's own; it appears whole or not at all."""
+    if partition_by and to not in (None, "parquet"):
+        raise HistoryError(f"--partition-by writes parquet, and --to is {to!r}; leave one of them out")
     report = _report(max_bad_share)
     found = _found(paths, format_name, column, mine)
     with _watched(found, report) as events:
-        count = write(map(redact_event, events) if redact else events, out, to)
+        chosen = map(redact_event, events) if redact else events
+        count = write_partitions(chosen, out) if partition_by else write(chosen, out, to or "jsonl")
     console = Console(stderr=True)
     console.print(f"Wrote {count:,} events to {out}; skipped {report.bad:,} bad records.", markup=False, soft_wrap=True)
     for place in report.examples[:_SHOWN_PLACES]:

@@ -44,15 +44,31 @@ def test_a_users_sessions_stay_together_and_shares_are_about_equal():
 
 def test_the_command_says_the_same_with_jobs(tmp_path):
     write(random_events(seed=4, users=3, sessions=4, length=10), tmp_path / "events.jsonl", "jsonl")
-    command = [sys.executable, "-m", "preloader", "evaluate", str(tmp_path / "events.jsonl"), "--json"]
-    options = ["--predictor", "order2", "--bootstraps", "10"]
-    here, apart = (
-        json.loads(subprocess.run([*command, *options, *more], capture_output=True, check=True).stdout)
-        for more in ((), ("--jobs", "2"))
-    )
+    command = ["evaluate", str(tmp_path / "events.jsonl"), "--json", "--predictor", "order2", "--bootstraps", "9"]
+    here, apart = (json.loads(run(*command, *more).stdout) for more in ((), ("--jobs", "2")))
     assert apart == here
-    wrong = subprocess.run([*command, "--backend", "dask"], capture_output=True, text=True)
+    wrong = run(*command, "--backend", "dask")
     assert (wrong.returncode, wrong.stderr) == (
         2,
         "preloader: --backend dask and --scheduler ADDRESS go together; give both or neither\n",
     )
+
+
+def test_a_history_partitioned_by_user_is_evaluated_like_the_file_that_it_was(tmp_path):
+    pytest.importorskip("pyarrow")
+    write(random_events(seed=4, users=3, sessions=4, length=10), tmp_path / "events.jsonl", "jsonl")
+    convert = ["history", "convert", str(tmp_path / "events.jsonl"), "--partition-by", "user"]
+    done = run(*convert, "--out", str(tmp_path / "history"))
+    assert done.stderr == f"Wrote 120 events to {tmp_path / 'history'}; skipped 0 bad records.\n"
+    assert len(list((tmp_path / "history").glob("user=user?/part-00000.parquet"))) == 3
+    documents = [
+        json.loads(run("evaluate", str(tmp_path / name), "--json", "--predictor", "order2", "--bootstraps", "9").stdout)
+        for name in ("events.jsonl", "history")
+    ]
+    assert documents[0]["rows"] == documents[1]["rows"]
+    wrong = run(*convert, "--out", str(tmp_path / "other"), "--to", "jsonl")
+    assert wrong.stderr == "preloader: --partition-by writes parquet, and --to is 'jsonl'; leave one of them out\n"
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "preloader", *arguments], capture_output=True, text=True)

@@ -67,7 +67,7 @@ def test_an_error_names_the_item_in_one_sentence(backend):
 
 def test_what_cannot_be_sent_to_a_worker_is_told():
     lock = threading.Lock()
-    with pytest.raises(WorkError, match="^the work cannot be sent to another process"):
+    with pytest.raises(WorkError, match=r"^the work cannot be sent to another process"):
         Backend("loky", jobs=2).map(partial(max, lock), range(4))
 
 
