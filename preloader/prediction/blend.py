@@ -117,7 +117,7 @@ class Blend:
         likelihood = np.empty((len(steps), len(panel.logs) + 1))
         likelihood[:, :-1] = panel.logs[:, came, columns].T
         likelihood[:, -1] = np.log(np.maximum(said.pool[came, columns], _LEAST))
-        awake = self._awake(panel, len(steps))
+        awake = _awake(panel)
         share = self._settings.share
         self._losses[0, steps] -= likelihood if awake is None else likelihood * awake
         self._losses[1, steps] += 1.0 if awake is None else awake
@@ -171,7 +171,7 @@ class Blend:
 
     def _say(self, panel: Panel, steps: IntArray, own: Own) -> _Said:
         pool, sets = self._pool.mix(panel, steps, own.pool, own.seen)
-        awake = self._awake(panel, len(steps))
+        awake = _awake(panel)
         if self._settings.mix:
             log_weights = own.log_weights[steps]
             if not self._settings.pool:
@@ -193,12 +193,6 @@ class Blend:
         weights[np.arange(len(steps)), losses.argmin(axis=1)] = 1.0
         return weights
 
-    def _awake(self, panel: Panel, steps: int) -> NDArray[np.bool_] | None:
-        """Return who is awake, the pool with them: it is whenever anybody is. Shape (steps, experts + 1)."""
-        if panel.awake is None:
-            return None
-        return np.column_stack([panel.awake, panel.awake.any(axis=-1)])
-
     def _own(self, user: str) -> Own:
         return self._users.get(user, self._stranger)
 
@@ -219,3 +213,10 @@ class Blend:
             yield f"pool.{name}", array
         for name, array in self._calibration.arrays().items():
             yield f"calibration.{name}", array
+
+
+def _awake(panel: Panel) -> NDArray[np.bool_] | None:
+    """Return who is awake, the pool with them: it is whenever anybody is. Shape (steps, experts + 1)."""
+    if panel.awake is None:
+        return None
+    return np.column_stack([panel.awake, panel.awake.any(axis=-1)])
