@@ -7,6 +7,7 @@ place in that mixture.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -130,7 +131,9 @@ def _weigh(mixture: MixturePredictor, parts: Parts, drafts: Sequence[_Expert], r
     """Let the mixture learn from what is held out how far to believe each expert."""
     for draft in drafts:
         _weigh_uses(mixture, parts.validation, draft, recipe)
-    for session in parts.validation:
+    shuffled = list(parts.validation)
+    random.Random(recipe.training.seed).shuffle(shuffled)  # or the weights would end where the last stream left them
+    for session in shuffled:
         for event in learnable(session):
             mixture.weigh_one(event)
 
