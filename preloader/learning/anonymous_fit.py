@@ -19,6 +19,7 @@ from preloader.learning.anonymous_examples import (
 )
 from preloader.learning.anonymous_network import USES, AnonymousNetwork, AnonymousNetworkSettings
 from preloader.ndarray import NDArray
+from preloader.prediction.anonymous_features import STEPS
 from preloader.prediction.anonymous_memory import AnonymousSettings
 
 _STEP_WEIGHTS = (1.0, 0.5, 0.35)
@@ -130,10 +131,9 @@ def batch_of(
 def loss_of(network: AnonymousNetwork, batch: Batch, training: AnonymousTraining) -> Tensor:
     """Return the loss of a batch."""
     inputs = [batch[name] for name in ("candidates", "present", "around", "recent", "flags", "identities")]
-    if network.training and training.blur:
-        kept = torch.rand(len(inputs[0]), 1, inputs[0].shape[2]) >= training.blur
-        inputs[0] = inputs[0] * kept
-    told, odds = network(*inputs)  # (batch, steps, 1 + slots), (batch, 2, 1 + slots)
+    if network.training:
+        inputs[0], inputs[2] = inputs[0] * _kept(inputs[0], training.blur), inputs[2] * _kept(inputs[2], training.blur)
+    told, odds = network.disguised(*inputs)  # (batch, steps, 1 + slots), (batch, 2, 1 + slots)
     loss = torch.zeros(())
     for step, weight in zip(range(told.shape[1]), (*_STEP_WEIGHTS, *[_STEP_WEIGHTS[-1]] * told.shape[1]), strict=False):
         labels = batch["labels"][:, step]
@@ -142,6 +142,13 @@ def loss_of(network: AnonymousNetwork, batch: Batch, training: AnonymousTraining
     used = functional.binary_cross_entropy_with_logits(odds[:, :, 1:], batch["uses"].transpose(1, 2), reduction="none")
     present = batch["present"].unsqueeze(1)
     return loss + training.use_weight * (used * present).sum() / (USES * present.sum()).clamp(min=1.0)
+
+
+def _kept(features: Tensor, blur: float) -> Tensor:
+    """Return which features each example keeps, of all candidates alike; the opinion always is."""
+    kept = torch.rand(len(features), *[1] * (features.dim() - 2), features.shape[-1]) >= blur
+    kept[..., :STEPS] = True
+    return kept
 
 
 def _drawn(examples: AnonymousExamples, count: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import msgspec
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS, STEPS
+from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS, ITEMS, SCALE
 
 INPUTS = ("candidates", "present", "around", "recent", "flags")
 OUTPUTS = ("log_probabilities", "uses")
@@ -29,12 +30,15 @@ class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid
         slot_width: Of the slots' vectors.
         hidden: Of the recurrent layer; 0 leaves it out.
         dropout: Share of what was read that training leaves out.
+        patience: After how many items the online predictor's opinion is half as open to correction as at first: by
+            then it knows the assistant's own habits, and what others did misleads.
     """
 
     width: int = 64
     slot_width: int = 24
     hidden: int = 48
     dropout: float = 0.1
+    patience: float = 50.0
 
 
 class AnonymousNetwork(nn.Module):
@@ -63,29 +67,20 @@ class AnonymousNetwork(nn.Module):
         self.flags = nn.Linear(FLAGS, settings.slot_width)
         self.recurrent = nn.LSTM(2 * settings.slot_width, settings.hidden, batch_first=True)
         self.point = nn.Linear(settings.hidden, self.heads * settings.slot_width)
+        self.register_buffer("heard", torch.eye(steps, self.heads) / SCALE)
         self.reset()
 
+    heard: Tensor
+
     def reset(self) -> None:
-        """Draw the weights anew."""
+        """Draw the weights anew, so that the network begins as the online predictor."""
         nn.init.normal_(self.vectors.weight, std=0.5)
-        nn.init.zeros_(self.direct.weight)
-        nn.init.zeros_(self.whole.weight)
-        nn.init.zeros_(self.point.weight)
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.newcomer.weight)
-        with torch.no_grad():
-            for step in range(min(self.steps, STEPS)):  # begin as the online predictor, whose logarithms are quartered
-                self.direct.weight[step, step] = 4.0
-                self.whole.weight[step, step] = 4.0
+        for last in (self.direct, self.whole, self.score, self.newcomer, self.point):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
-        self,
-        candidates: Tensor,
-        present: Tensor,
-        around: Tensor,
-        recent: Tensor,
-        flags: Tensor,
-        identities: Tensor | None = None,
+        self, candidates: Tensor, present: Tensor, around: Tensor, recent: Tensor, flags: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (batch, steps, 1 + S), and log-odds of use (batch, 2, 1 + S).
 
@@ -95,18 +90,49 @@ class AnonymousNetwork(nn.Module):
             around: (batch, `AROUND`).
             recent: (batch, rows), integers.
             flags: (batch, rows, `FLAGS`).
-            identities: Which of the slots' vectors each slot takes, 1 to S, preceded by a 0: (batch, 1 + S); each its
-                own if not given.
         """
-        table = self.vectors.weight if identities is None else self.vectors(identities)  # ([batch,] 1 + S, slot width)
+        table = self.vectors.weight  # (1 + S, slot width)
+        return self._told(candidates, present, around, functional.embedding(recent, table), flags, table)
+
+    def disguised(
+        self, candidates: Tensor, present: Tensor, around: Tensor, recent: Tensor, flags: Tensor, identities: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does, with the slots' vectors assigned otherwise; S may be smaller than at run time.
+
+        Args:
+            candidates: As for `forward`, as are the others.
+            present: …
+            around: …
+            recent: …
+            flags: …
+            identities: Which of the vectors each slot takes, from 1, preceded by a 0 for no slot: (batch, 1 + S).
+        """
+        table = self.vectors(identities)  # (batch, 1 + S, slot width)
+        items = table.gather(1, recent.unsqueeze(-1).expand(-1, -1, table.shape[2]))  # (batch, rows, slot width)
+        return self._told(candidates, present, around, items, flags, table)
+
+    def _told(
+        self, candidates: Tensor, present: Tensor, around: Tensor, items: Tensor, flags: Tensor, table: Tensor
+    ) -> tuple[Tensor, Tensor]:
         read, pooled = self._read(candidates, present, around)
-        scores = self.score(read) + self.direct(candidates)  # (batch, S, heads)
-        scores = scores.transpose(1, 2) + self._pointed(table, recent, flags)[:, :, 1:]
+        scores = (self.score(read) + self.direct(candidates)).transpose(1, 2)  # (batch, heads, S)
+        scores = scores + self._pointed(table, items, flags)[:, :, 1:]
+        openness = self._openness(around)  # (batch, 1)
+        scores = scores * openness.unsqueeze(2) + self._opinion(candidates).transpose(1, 2)
         scores = scores * present.unsqueeze(1) + _ABSENT * (1.0 - present).unsqueeze(1)
-        scores = torch.cat(
-            [(self.newcomer(pooled) + self.whole(around)).unsqueeze(2), scores], dim=2
-        )  # (batch, heads, 1 + S)
+        newcomer = (self.newcomer(pooled) + self.whole(around)) * openness + self._opinion(around)  # (batch, heads)
+        scores = torch.cat([newcomer.unsqueeze(2), scores], dim=2)  # (batch, heads, 1 + S)
         return scores[:, : self.steps].log_softmax(-1), scores[:, self.steps :]
+
+    def _opinion(self, described: Tensor) -> Tensor:
+        """Return what the online predictor says, from features that begin with it: (…, heads)."""
+        opinion: Tensor = described[..., : self.steps] @ self.heard
+        return opinion
+
+    def _openness(self, around: Tensor) -> Tensor:
+        """Return how far the opinion may be corrected, from 1 at first: (batch, 1)."""
+        items = torch.exp(around[:, ITEMS : ITEMS + 1] / SCALE) - 1.0
+        return self.settings.patience / (self.settings.patience + items)
 
     def _read(self, candidates: Tensor, present: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
         """Return what was read of each candidate (batch, S, width), and of all together (batch, width)."""
@@ -118,13 +144,9 @@ class AnonymousNetwork(nn.Module):
         joined = torch.relu(each + pooled.unsqueeze(1))
         return self.drop(joined + self.deepen(joined)), torch.relu(pooled)
 
-    def _pointed(self, table: Tensor, recent: Tensor, flags: Tensor) -> Tensor:
+    def _pointed(self, table: Tensor, items: Tensor, flags: Tensor) -> Tensor:
         """Return how much the sequence points at each slot, (batch, heads, 1 + S)."""
-        if table.dim() == 2:
-            items = nn.functional.embedding(recent, table)  # (batch, rows, slot width)
-        else:
-            items = table.gather(1, recent.unsqueeze(-1).expand(-1, -1, table.shape[2]))
-        rows = torch.cat([items, self.flags(flags)], dim=2)
+        rows = torch.cat([items, self.flags(flags)], dim=2)  # (batch, rows, 2 slot widths)
         last = self.recurrent(rows)[0][:, -1]  # (batch, hidden)
         pointers = self.point(last).unflatten(1, (self.heads, -1))  # (batch, heads, slot width)
         pointed: Tensor = pointers @ table.transpose(-1, -2)

@@ -33,6 +33,12 @@ AROUND = STEPS + 3 * CONTEXTS + MOMENT
 """How many numbers describe the whole: what the opinion leaves for new keys, each context's total, variety and entropy,
 and the moment."""
 
+ITEMS = STEPS + 3 * CONTEXTS
+"""Where ``around`` holds how many items came so far, as a logarithm."""
+
+SCALE = 0.25
+"""What logarithms are multiplied by."""
+
 FLAGS = 5
 """How many numbers describe an entry of the sequence."""
 
@@ -113,7 +119,7 @@ def _said(opinion: Distribution, slots: dict[str, int]) -> FloatArray:
 
 
 def _logs(probabilities: NDArray[np.float64]) -> FloatArray:
-    return np.asarray(np.log(np.maximum(probabilities, _FLOOR)) / 4, np.float32)
+    return np.asarray(np.log(np.maximum(probabilities, _FLOOR)) * SCALE, np.float32)
 
 
 def _described(memory: Memory, recall: Recall, slots: dict[str, int]) -> FloatArray:
@@ -127,7 +133,7 @@ def _described(memory: Memory, recall: Recall, slots: dict[str, int]) -> FloatAr
     _describe_session(own, recall.past.items, slots)
     _describe_times(own, memory, recall, slots)
     own[12:14] = _heard(recall, slots, counts[0], float(totals[0]))
-    described: FloatArray = np.concatenate([np.log1p(counts) / 4, shares / 4, latest, own]).T.astype(np.float32)
+    described: FloatArray = np.concatenate([np.log1p(counts) * SCALE, shares * SCALE, latest, own]).T.astype(np.float32)
     return described
 
 
@@ -178,8 +184,8 @@ def _describe_times(own: NDArray[np.float64], memory: Memory, recall: Recall, sl
     known = memory.known
     for key, slot in slots.items():
         one = known[key]
-        own[7, slot] = math.log1p(max(memory.items - one.last - 1, 0)) / 4
-        own[8, slot] = math.log1p(memory.items - one.first) / 4
+        own[7, slot] = math.log1p(max(memory.items - one.last - 1, 0)) * SCALE
+        own[8, slot] = math.log1p(memory.items - one.first) * SCALE
         own[9, slot] = _log(now_s - one.last_s) if now_s is not None else 0.0
     for rank, key in enumerate(reversed(memory.recent(recall.past.context.user))):
         if key in slots:
@@ -199,7 +205,7 @@ def _heard(recall: Recall, slots: dict[str, int], popularity: NDArray[np.float64
     prior = (popularity + _SMOOTHING) / (total + _SMOOTHING * (len(slots) + 1))
     said = np.log((counts + prior) / ((totals + 1.0)[:, None] * prior))  # log-odds against the prior
     said = np.maximum(said, -2.0)
-    return np.stack([said.sum(axis=0) / math.sqrt(len(words)) / 4, said.max(axis=0) / 4])
+    return np.stack([said.sum(axis=0) / math.sqrt(len(words)) * SCALE, said.max(axis=0) * SCALE])
 
 
 def _around(memory: Memory, recall: Recall, candidates: int) -> FloatArray:
@@ -207,7 +213,7 @@ def _around(memory: Memory, recall: Recall, candidates: int) -> FloatArray:
     totals, varieties = _sizes(recall.followers)
     entropies = [one.entropy() / 2 for one in recall.followers]
     moment = _moment(memory, recall, candidates)
-    return np.concatenate([np.log1p(totals) / 4, np.log1p(varieties) / 4, entropies, moment]).astype(np.float32)
+    return np.concatenate([np.log1p(totals) * SCALE, np.log1p(varieties) * SCALE, entropies, moment]).astype(np.float32)
 
 
 def _moment(memory: Memory, recall: Recall, candidates: int) -> list[float]:
@@ -217,14 +223,14 @@ def _moment(memory: Memory, recall: Recall, candidates: int) -> list[float]:
     words = len(recall.words)
     moment = [0.0] * MOMENT
     moment[:9] = (
-        math.log1p(memory.items) / 4,
-        math.log1p(len(memory.known)) / 4,
+        math.log1p(memory.items) * SCALE,
+        math.log1p(len(memory.known)) * SCALE,
         memory.novelty,
         len(memory.known) / (1.0 + memory.items),
         math.log1p(len(recall.past.items)) / 2,
         math.log1p(len(set(recall.past.items))) / 2,
         math.log1p(len(recent)) / 2,
-        math.log1p(candidates) / 4,
+        math.log1p(candidates) * SCALE,
         recall.past.run / 12,
     )
     moment[9] = float(words > 0)

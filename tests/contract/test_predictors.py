@@ -19,10 +19,12 @@ from preloader.evaluation.baselines import BASELINES
 from preloader.events import Context, ContextTracker, Event, kind_of
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
+from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.testing import FakePredictor, fake_prediction, random_events
 from tests.contract import sequence_samples
+from tests.contract.slot_runtime import SlotRuntime
 
 
 def mixture():
@@ -30,7 +32,7 @@ def mixture():
 
 
 COUNTING = {"online": OnlinePredictor, "hot swap": lambda: HotSwapPredictor(BASELINES["order1"]()), **BASELINES}
-LEARNERS = {**COUNTING, "mixture": mixture}
+LEARNERS = {**COUNTING, "mixture": mixture, "anonymous": lambda: AnonymousPredictor(SlotRuntime())}
 MAKERS = {
     **LEARNERS,
     "onnx": sequence_samples.onnx,
