@@ -46,8 +46,10 @@ class Tau2Reader:
     """Reads episodes; the user is the domain, the session the episode, and ``context`` holds the task.
 
     Each tool call of the assistant is an event that uses its ``tool``; what the simulated user says is an event
-    ``user`` with the words (calls by the simulated user are left out). Times are the recorded ones, taken as UTC. An
-    episode without them is given made-up, increasing ones: an hour between episodes, 2 s between messages.
+    ``user`` with the words (calls by the simulated user are left out). What the assistant says is an event
+    ``assistant``, unless it says it with a call: those words would belong to what is to be predicted. Times are the
+    recorded ones, taken as UTC. An episode without them is given made-up, increasing ones: an hour between episodes,
+    2 s between messages.
     """
 
     name = "tau2"
@@ -97,3 +99,5 @@ def _deeds(message: _Message) -> Iterator[tuple[str, str | None, tuple[str, ...]
     if message.role == "assistant":
         for call in message.tool_calls or ():
             yield call.name, None, (resource_key("tool", call.name),)
+        if message.content and not message.tool_calls:
+            yield "assistant", message.content, ()

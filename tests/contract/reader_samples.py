@@ -216,6 +216,7 @@ TAU2 = Sample(
                 {"role": "user", "content": "cancel it", "timestamp": "2026-01-01T00:00:01"},
                 {
                     "role": "assistant",
+                    "content": "I look.",
                     "tool_calls": [{"name": "find"}, {"name": "cancel"}],
                     "timestamp": "2026-01-01T00:00:02",
                 },
@@ -227,6 +228,7 @@ TAU2 = Sample(
         ),
     ),
     expected=(
+        ("assistant", (), "Hi!"),
         ("user", (), "cancel it"),
         ("find", ("tool:find",), None),
         ("cancel", ("tool:cancel",), None),
