@@ -131,7 +131,9 @@ def measure(sizes: Sequence[int]) -> Iterator[Measured]:
             for stage in STAGES:
                 if stage != "online" or events <= _ONLINE_MOST:
                     cpu_s, peak_bytes = _run(stage, place)
-                    yield Measured(stage, count, cpu_s, peak_bytes, _disk_bytes(place, stage))
+                    row = Measured(stage, count, cpu_s, peak_bytes, _disk_bytes(place, stage))
+                    print(msgspec.json.encode(row).decode(), file=sys.stderr)  # the largest take minutes
+                    yield row
 
 
 def exponent(events: Sequence[int], figures: Sequence[float]) -> float | None:
