@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from preloader.events import Context, Event
-from preloader.history import group_sessions
+from preloader.history import SplitRule, group_sessions
 from preloader.learning.anonymous_examples import NOTHING, Assistant, anonymous_examples, chunks
 from preloader.learning.anonymous_fit import AnonymousTraining, batch_of, fit_anonymous, fit_examples
 from preloader.learning.anonymous_network import INPUTS, AnonymousNetwork, AnonymousNetworkSettings
 from preloader.learning.invented import InventedAssistant
+from preloader.learning.leave_out import Source, assistants_of, leave_out
 from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS, STEPS
 from preloader.prediction.anonymous_memory import AnonymousSettings
@@ -174,3 +175,32 @@ def test_invented_assistants_are_repeatable_and_unlike():
     assert one == again
     assert one != other
     assert sum(len(event.resources) for session in one for event in session.events) >= 50
+
+
+def test_what_is_left_out_is_measured_by_predictors_that_start_empty():
+    def source(name, seeds):
+        histories = [InventedAssistant(seed).sessions(420) for seed in seeds]
+        return Source(name, ("invented",), SplitRule(), histories, shared=True)
+
+    short = AnonymousTraining(features=SMALL, network=NETWORK, items=(100,), batches=10, batch=32)
+    asked = []
+    found = leave_out(
+        source("left", [1]), [source("other", [2])], short, 1, a_stream=1, on_assistant=lambda: asked.append(1)
+    )
+    assert found.keys() == {"invented"}
+    gained = found["invented"]
+    assert list(gained) == ["online", "anonymous", "mixture"]
+    assert len({gain.metrics.n for gain in gained.values()}) == 1
+    assert gained["online"].metrics.n >= 200
+    assert gained["online"].mrr == (0.0, 0.0, 0.0)
+    assert gained["anonymous"].mrr[0] != 0.0
+    assert len(asked) == 3
+
+
+def test_each_stream_is_an_assistant_unless_they_share_one():
+    sessions = [session for user in ("u1", "u2") for session in pattern("abc", user, repeats=10)]
+    apart = Source("apart", ("k",), SplitRule(), [sessions])
+    shared = Source("shared", ("k",), SplitRule(), [sessions], shared=True)
+    assert [{one.user for one in each.sessions} for each in assistants_of(apart)] == [{"u1"}, {"u2"}]
+    assert [{one.user for one in each.sessions} for each in assistants_of(shared)] == [{"u1", "u2"}]
+    assert all(len(each.sessions) == 8 for each in assistants_of(apart))  # the fit part

@@ -1,0 +1,165 @@
+"""Leaves one data set out: is a model that learned from other assistants of use to one whose actions it never saw?
+
+The model is fitted on all other sources' fit parts and on invented assistants. Then every assistant of the source that
+was left out begins anew, with an empty online predictor, and its first events are predicted by that predictor alone,
+by the anonymous one, and by the mixture of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from random import Random
+
+import msgspec
+import torch
+from torch import Tensor
+
+from preloader.evaluation import task_of_split
+from preloader.evaluation.cases import items_of
+from preloader.evaluation.first_events import FIRST_EVENTS, Beginning, Gain, first_events, gains
+from preloader.evaluation.metrics import StepScores
+from preloader.history import Session, SplitRule, order_sessions, streams
+from preloader.history.annotations import without_annotations
+from preloader.learning.anonymous_examples import Assistant, chunks
+from preloader.learning.anonymous_fit import AnonymousTraining, OnProgress, fit_anonymous
+from preloader.learning.anonymous_network import OUTPUTS, AnonymousNetwork
+from preloader.learning.export import to_onnx
+from preloader.learning.invented import KIND, InventedAssistant
+from preloader.ports import Predictor
+from preloader.prediction.anonymous import AnonymousPredictor
+from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS
+from preloader.prediction.experts import MixturePredictor
+from preloader.prediction.online import OnlinePredictor
+from preloader.prediction.onnx import OnnxRuntime
+
+ONLINE, ANONYMOUS, MIXTURE = "online", "anonymous", "mixture"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A data set.
+
+    Attributes:
+        name: Its name.
+        kinds: The kinds of its items.
+        rule: How it is split.
+        histories: All of it; a history whose users are apart holds one assistant for each of them.
+        shared: Whether all users of a history share one assistant, as in a household.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    rule: SplitRule
+    histories: Sequence[Sequence[Session]]
+    shared: bool = False
+
+
+def assistants_of(source: Source, seed: int = 0, most: int = 16_000) -> list[Assistant]:
+    """Return the assistants of a source's fit part: one a stream and kind, each of about ``most`` items at most."""
+    found = []
+    for kind in source.kinds:
+        for history in source.histories:
+            fit = task_of_split(history, source.rule, kind, seed).fit
+            for sessions in _streams(fit, source, seed):
+                seen = [without_annotations(session, kind) for session in sessions]
+                found.append(Assistant(f"{source.name} {kind}", kind, next(chunks(seen, kind, most))))
+    return found
+
+
+def invented_assistants(count: int, items: int = 250) -> list[Assistant]:
+    """Return assistants that were drawn at random; see `InventedAssistant`."""
+    return [Assistant(KIND, KIND, InventedAssistant(seed).sessions(items)) for seed in range(count)]
+
+
+def beginnings_of(source: Source, kind: str, a_stream: int, seed: int = 0) -> list[Beginning]:
+    """Return new assistants: each stream of a source, begun at up to so many places, evenly apart."""
+    found = []
+    for history in source.histories:
+        holding = [without_annotations(one, kind) for one in history if items_of(one, kind)]
+        for sessions in _streams(holding, source, seed):
+            cut = list(chunks(sessions, kind, FIRST_EVENTS))[:-1]  # the last one may be short
+            found += [Beginning(kind, one) for one in cut[:: max(len(cut) // a_stream, 1)][:a_stream]]
+    return found
+
+
+def runtime_of(network: AnonymousNetwork, recent: int) -> OnnxRuntime:
+    """Return what runs a network; it is exported first."""
+    return OnnxRuntime(to_onnx(network, example_inputs(network, recent), OUTPUTS))
+
+
+def example_inputs(network: AnonymousNetwork, recent: int) -> dict[str, Tensor]:
+    """Return one row of each of a network's inputs, for exporting it.
+
+    Args:
+        network: It.
+        recent: How many items it reads as a sequence.
+    """
+    return {
+        "candidates": torch.zeros(1, network.slots, CANDIDATE_FEATURES),
+        "present": torch.ones(1, network.slots),
+        "around": torch.zeros(1, AROUND),
+        "recent": torch.zeros(1, recent, dtype=torch.int32),
+        "flags": torch.zeros(1, recent, FLAGS),
+    }
+
+
+def leave_out(
+    left: Source,
+    others: Iterable[Source],
+    training: AnonymousTraining,
+    invented: int,
+    a_stream: int = 4,
+    on_progress: OnProgress = lambda batch, loss: None,
+    on_assistant: Callable[[], None] = lambda: None,
+) -> dict[str, dict[str, Gain]]:
+    """Fit on all others, and measure on what was left out.
+
+    Args:
+        left: The source that was left out.
+        others: What is learned from.
+        training: How.
+        invented: How many invented assistants are learned from, too.
+        a_stream: At how many places each stream of ``left`` begins anew.
+        on_progress: As for `fit_anonymous`.
+        on_assistant: Called after each new assistant and predictor.
+
+    Returns:
+        For each kind, the figures of the next item by predictor, and what each gains over the online predictor alone.
+    """
+    assistants = [one for source in others for one in assistants_of(source, training.seed)]
+    network = fit_anonymous([*assistants, *invented_assistants(invented)], training, on_progress)
+    runtime = runtime_of(network, training.features.recent)
+
+    def anonymous(kind: str) -> Predictor:
+        return AnonymousPredictor(runtime, training.features, [kind])
+
+    def mixture(kind: str) -> Predictor:
+        online = OnlinePredictor([kind])
+        return MixturePredictor([online, AnonymousPredictor(runtime, training.features, [kind], online)], [kind])
+
+    makers: dict[str, Callable[[str], Predictor]] = {
+        ONLINE: lambda kind: OnlinePredictor([kind]),
+        ANONYMOUS: anonymous,
+        MIXTURE: mixture,
+    }
+    found = {}
+    for kind in left.kinds:
+        begun = beginnings_of(left, kind, a_stream, training.seed)
+        scores: dict[str, StepScores] = {
+            name: first_events(make, begun, on_assistant=on_assistant)[0] for name, make in makers.items()
+        }
+        found[kind] = gains(scores, ONLINE)
+    return found
+
+
+def _streams(sessions: Sequence[Session], source: Source, seed: int) -> list[list[Session]]:
+    """Return each assistant's sessions: in order of time, or shuffled where times say nothing."""
+    rule = source.rule
+    ordered = order_sessions(sessions, rule, seed)
+    if source.shared or not rule.per_user:
+        return [ordered]
+    if rule.order == "time":
+        return [list(stream.sessions) for stream in streams(sessions, rule, seed)]
+    Random(seed).shuffle(ordered)
+    ordered.sort(key=lambda session: session.user)
+    return [list(held) for _, held in groupby(ordered, key=lambda session: session.user)]
