@@ -16,6 +16,7 @@ from preloader.cli.histories import progress, read_history
 from preloader.errors import ConfigurationError
 from preloader.history import READERS
 from preloader.learning.card import card, plots
+from preloader.learning.facts import facts
 from preloader.learning.fit import Fitted, fit, work
 from preloader.learning.parts import parts_given, parts_of
 from preloader.learning.recipe import read_recipe
@@ -70,6 +71,7 @@ def run(
         command=command,
         card=card(fitted, chosen, command),
         files={**fitted.files, **plots(fitted)},
+        facts=facts(fitted, chosen),
     )
     shutil.rmtree(workplace, ignore_errors=True)
     if as_json:
@@ -96,17 +98,17 @@ def _workplace(out: Path, resume: bool) -> Path:
 
 
 def _show(console: Console, fitted: Fitted, out: Path) -> None:
-    table = Table("kind", "predictor", "learning", "step", title="On the held-out end of what was learned")
-    for name in ("items", "top-1", "top-3", "top-5", "MRR", "log loss", "ECE"):
-        table.add_column(name, justify="right")
     for kind, rows in fitted.validation.items():
+        table = Table("predictor", "learning", "step", title=f"{kind}, on what was held out", title_justify="left")
+        for name in ("items", "top-1", "top-3", "top-5", "MRR", "loss", "ECE"):
+            table.add_column(name, justify="right")
         for row in rows:
             figures = (row.top1, row.top3, row.top5, row.mrr, row.log_loss, row.ece)
             shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
-            table.add_row(kind, row.predictor, row.learn, str(row.step), f"{row.n:,}", *shown)
-    console.print(table)
-    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    sessions = len(fitted.fitted_on.sessions)
+            table.add_row(row.predictor, row.learn, str(row.step), f"{row.n:,}", *shown)
+        console.print(table)
     for network in fitted.networks:
         console.print(f"{network.kind}: {network.parameters:,} parameters; {'; '.join(network.verification)}.")
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    sessions = len(fitted.fitted_on.sessions)
     console.print(f"Learned {sessions:,} sessions; wrote {out} ({size / 1_000:,.0f} kB).", soft_wrap=True)

@@ -114,7 +114,7 @@ def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> 
     mixture = _mixture(parts.fit, [draft], _only(recipe, kind), lambda label: None)
     score = partial(evaluate, task, bootstraps=recipe.validation.bootstraps, on_session=on_step)
     named = [name for name in recipe.validation.baselines if name in NAMES]
-    fitted = [Candidate(f"sequence ({draft.predictor().runtime.name})", draft.predictor, fitted=True)]
+    fitted = [Candidate(draft.predictor().name, draft.predictor, fitted=True)]
     sklearn = partial(sklearn_predictor, features=recipe.features, horizon=recipe.sequence.horizon)
     vocabulary = draft.trained.features.vocabulary
     fitted += [

@@ -84,7 +84,7 @@ def test_the_bundle_is_a_mixture_that_predicts(made):
     assert predictor.predict(Context("person1", "new"))
     assert sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) < 5_000_000
     rows = {(row["predictor"], row["learn"]) for row in told["validation"]["component"]}
-    assert {("mixture", "online"), ("sequence (onnx)", "frozen"), ("online", "frozen"), ("order2", "frozen")} <= rows
+    assert {("mixture", "online"), ("sequence_component", "frozen"), ("online", "frozen"), ("order2", "frozen")} <= rows
     assert told["networks"][0]["losses"][-1] < told["networks"][0]["losses"][0]
     assert len(told["networks"][0]["verification"]) >= 3
 
