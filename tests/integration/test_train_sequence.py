@@ -138,7 +138,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(recipe, made, tmp_path
 
 
 def test_without_an_interrupted_run_there_is_nothing_to_resume(recipe, tmp_path):
-    with pytest.raises(ConfigurationError, match="no run for .* was interrupted"):
+    with pytest.raises(ConfigurationError, match=r"no run for .* was interrupted"):
         trained(recipe, tmp_path / "bundle", "--resume")
 
 
