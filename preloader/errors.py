@@ -9,6 +9,7 @@
     ├── BundleError             a saved predictor is damaged, of another kind, or of another version
     ├── ExportError             a trained model cannot be exported, or what was exported does not do the same
     ├── WorkError               divided work failed: a worker died, or its function raised what it should not
+    ├── BusyError               a job that must not run twice runs already
     ├── MissingExtraError       an optional dependency is not installed (also an ImportError)
     ├── UnknownResourceError    no provider, or no such resource (also a KeyError)
     ├── LoadError               a resource could not be made ready
@@ -59,6 +60,10 @@ class ExportError(PreloaderError):
 
 class WorkError(PreloaderError):
     """Work that was divided among workers failed: a worker died, or its function raised what it should not."""
+
+
+class BusyError(PreloaderError):
+    """A job that must not run twice at once runs already."""
 
 
 class MissingExtraError(PreloaderError, ImportError):

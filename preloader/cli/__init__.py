@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from preloader.errors import PreloaderError
 
 _INTERRUPTED = 130  # how typer ends after Ctrl-C
-COMMANDS = ("history", "log", "evaluate", "explain", "train", "replay", "demo")
+COMMANDS = ("history", "log", "evaluate", "explain", "train", "personalise", "retrain", "replay", "demo")
 
 
 def build() -> typer.Typer:

@@ -8,6 +8,7 @@ from hashlib import sha256
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from preloader.learning.network import INPUTS, OUTPUTS, SequenceNetwork
 from preloader.ndarray import NDArray
@@ -80,13 +81,19 @@ class TorchRuntime:
 
 
 def _widened(network: SequenceNetwork, more: int) -> SequenceNetwork:
-    """Return a copy of a network with columns for ``more`` keys, after those that it has."""
+    """Return a copy of a network with room for ``more`` keys, after those that it has; each is a copy of `OUTSIDE`."""
     wide = SequenceNetwork(network.vocabulary + more, network.steps, network.features, network.settings)
     end = network.vocabulary + 1
-    weights = network.state_dict()
-    table, bias = weights["keys.weight"], weights["bias"]  # (V + 3, width), (heads, 1 + V)
-    new_rows, new_columns = table[[OUTSIDE] * more], bias[:, [OUTSIDE] * more]
-    weights["keys.weight"] = torch.cat([table[:end], new_rows, table[end:]])
-    weights["bias"] = torch.cat([bias, new_columns], dim=1)
+    shapes = {name: value.shape for name, value in wide.state_dict().items()}
+    weights = {name: _with_copies(value, shapes[name], end, more) for name, value in network.state_dict().items()}
     wide.load_state_dict(weights)
     return wide.eval()
+
+
+def _with_copies(value: Tensor, shape: torch.Size, end: int, more: int) -> Tensor:
+    """Return a tensor of the wider shape; the dimension in which it is wider is that of the keys."""
+    axes = [axis for axis, (old, new) in enumerate(zip(value.shape, shape, strict=True)) if old != new]
+    for axis in axes:
+        rows = [*range(end), *[OUTSIDE] * more, *range(end, value.shape[axis])]
+        value = value.index_select(axis, torch.tensor(rows))
+    return value

@@ -1,0 +1,284 @@
+"""Retraining: learns anew from all but the newest sessions, and promotes what it made only if it is better on those.
+
+The one thing that is ever changed is the directory of the bundle in service, and that by renaming. Beside it stand a
+lock, the previous bundle, a journal with one line for each run, and a report of the latest for people.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from preloader.errors import BundleError, ConfigurationError, HistoryError
+from preloader.evaluation import BASELINES, Learn
+from preloader.history import Session, SplitRule, order_sessions
+from preloader.history.annotations import without_annotations
+from preloader.learning.card import card, plots
+from preloader.learning.comparison import Compared, MakePredictor, compare, held_out
+from preloader.learning.fit import BESIDE, fit, learn
+from preloader.learning.joblock import job_lock
+from preloader.learning.parts import Parts, count_items
+from preloader.learning.promotion import promote, settle
+from preloader.learning.recipe import Recipe
+from preloader.ports import Predictor
+from preloader.prediction import Bundle, load_bundle, save_bundle
+from preloader.prediction.bundle_files import recovered
+from preloader.prediction.manifest import session_hash
+
+Verdict = Literal["promoted", "kept", "nothing new"]
+Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
+OnStep = Callable[[str], None]
+
+
+class RetrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a candidate is judged.
+
+    Attributes:
+        newest: How much of the sessions, the newest, is only tested on.
+        learn: Whether both learn while they are tested, as they do in service.
+        bootstraps: How many resamples the intervals are made of.
+        seed: Of them.
+    """
+
+    newest: Share = 0.1
+    learn: Learn = "online"
+    bootstraps: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    seed: int = 0
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run did: a line of the journal.
+
+    Attributes:
+        time_s: When it ended, in seconds since 1970.
+        verdict: Whether the candidate was promoted, or the bundle in service kept, or there was nothing new to learn.
+        reason: Why, in words.
+        bundle: Where the bundle in service is.
+        recipe: The recipe's name.
+        against: What the candidate was compared with: ``in service``, or a baseline where nothing was.
+        learned: How many sessions the candidate learned.
+        newest: How many it was tested on.
+        compared: The figures, by kind.
+        command: The command that was run.
+    """
+
+    time_s: float
+    verdict: Verdict
+    reason: str
+    bundle: str
+    recipe: str
+    against: str = ""
+    learned: int = 0
+    newest: int = 0
+    compared: list[Compared] = []
+    command: str = ""
+
+
+def retrain(
+    sessions: Sequence[Session],
+    recipe: Recipe,
+    service: Path,
+    settings: RetrainSettings | None = None,
+    *,
+    now_s: float,
+    command: str = "",
+    on_step: OnStep = lambda label: None,
+) -> Entry:
+    """Retrain, compare, promote or not, and write down what was done.
+
+    Args:
+        sessions: Everything that happened so far.
+        recipe: What is trained.
+        service: The directory of the bundle in service; where there is none, the candidate must beat `BESIDE`.
+        settings: How the candidate is judged.
+        now_s: The time, for the journal.
+        command: What was run, for manifest, card and journal.
+        on_step: Called with a label after each step.
+
+    Raises:
+        BusyError: Another run is at work on this bundle.
+        HistoryError: There are too few sessions.
+        ConfigurationError: The bundle in service learned from one of the newest sessions, or does not say from which.
+        BundleError: The bundle in service is damaged, or cannot be replaced.
+    """
+    settings = settings or RetrainSettings()
+    try:
+        service.parent.mkdir(parents=True, exist_ok=True)
+        with job_lock(service.with_name(f".{service.name}.retrain.lock")):
+            settle(service)
+            shutil.rmtree(_workplace(service), ignore_errors=True)  # of a run that was killed
+            entry = _run(sessions, recipe, service, settings, now_s, command, on_step)
+            _write_journal(journal_of(service), entry)
+    except OSError as error:
+        raise BundleError(f"{error.filename or service} cannot be written: {error.strerror or error}") from error
+    return entry
+
+
+def journal_of(service: Path) -> Path:
+    """Return the journal of a bundle: one JSON line for each run."""
+    return service.with_name(f"{service.name}.retrain.jsonl")
+
+
+def _workplace(service: Path) -> Path:
+    return service.with_name(f".{service.name}.retraining")
+
+
+def _run(
+    sessions: Sequence[Session],
+    recipe: Recipe,
+    service: Path,
+    settings: RetrainSettings,
+    now_s: float,
+    command: str,
+    on_step: OnStep,
+) -> Entry:
+    older, newest = _cut([_seen(one, recipe) for one in order_sessions(sessions, SplitRule())], recipe, settings)
+    bundle = load_bundle(service) if recovered(service).exists() else None
+    told = partial(
+        Entry,
+        time_s=now_s,
+        bundle=str(service),
+        recipe=recipe.name,
+        learned=len(older),
+        newest=len(newest),
+        command=command,
+    )
+    if bundle is not None:
+        _check_apart(bundle, newest, recipe)
+        if not _new(bundle, older):
+            return told(verdict="nothing new", reason="the bundle in service has learned all the older sessions")
+    workplace = _workplace(service)
+    candidate = workplace / "candidate"
+    try:
+        made = _train(older, recipe, candidate, command, on_step)
+        against = BESIDE if bundle is None else "in service"
+        compared = _compare(made, bundle, older, newest, recipe, settings, on_step)
+        promoted, reason = _judge(compared, against)
+        if promoted:
+            promote(candidate, service)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+    verdict: Verdict = "promoted" if promoted else "kept"
+    return told(verdict=verdict, reason=reason, against=against, compared=compared)
+
+
+def _cut(sessions: Sequence[Session], recipe: Recipe, settings: RetrainSettings) -> tuple[list[Session], list[Session]]:
+    """Return the sessions to learn from and the newest ones, by when they began."""
+    count = max(1, round(len(sessions) * settings.newest))
+    older, newest = list(sessions[:-count]), list(sessions[-count:])
+    if len(older) < max(recipe.data.min_sessions, 2):
+        raise HistoryError(
+            f"the history leaves {len(older)} sessions to learn from, and recipe {recipe.name!r} needs at least "
+            f"{max(recipe.data.min_sessions, 2)}"
+        )
+    for kind, items in count_items(older, recipe).items():
+        if items < recipe.data.min_items:
+            raise HistoryError(
+                f"the history leaves {items} items of the kind {kind!r} to learn from, and recipe {recipe.name!r} "
+                f"needs at least {recipe.data.min_items}"
+            )
+    return older, newest
+
+
+def _seen(session: Session, recipe: Recipe) -> Session:
+    return without_annotations(session, recipe.data.kinds[0])
+
+
+def _check_apart(bundle: Bundle, newest: Sequence[Session], recipe: Recipe) -> None:
+    """Refuse to compare with a bundle that learned what it would be tested on, or predicts something else."""
+    manifest = bundle.manifest
+    if manifest.fitted_on is None:
+        raise ConfigurationError(f"{bundle.path} does not say what it learned from, so no test of it would be fair")
+    if manifest.kinds is not None and not set(recipe.data.kinds) <= set(manifest.kinds):
+        raise ConfigurationError(
+            f"{bundle.path} predicts {', '.join(manifest.kinds)}, and recipe {recipe.name!r} is for "
+            f"{', '.join(recipe.data.kinds)}"
+        )
+    shared = sum(manifest.fitted_on.holds(one.user, one.session) for one in newest)
+    if shared:
+        raise ConfigurationError(
+            f"{bundle.path} learned from {shared:,} of the {len(newest):,} newest sessions: hold out fewer with "
+            "--newest, or wait for new ones"
+        )
+
+
+def _new(bundle: Bundle, older: Sequence[Session]) -> bool:
+    """Return whether there is a session that the bundle in service has not learned."""
+    known = set(bundle.manifest.fitted_on.sessions) if bundle.manifest.fitted_on else set()
+    return any(session_hash(one.user, one.session) not in known for one in older)
+
+
+def _train(older: list[Session], recipe: Recipe, candidate: Path, command: str, on_step: OnStep) -> Bundle:
+    """Fit a recipe to sessions, and write it as a bundle."""
+    cut = min(len(older) - 1, round(len(older) * (1.0 - recipe.validation.share)))
+    fitted = fit(Parts(older[:cut], older[cut:], older), recipe, on_step=on_step)
+    save_bundle(
+        candidate,
+        fitted.predictor.snapshot(),
+        fitted_on=fitted.fitted_on,
+        command=command,
+        card=card(fitted, recipe, command),
+        files={**fitted.files, **plots(fitted)},
+    )
+    return load_bundle(candidate)
+
+
+def _compare(
+    made: Bundle,
+    bundle: Bundle | None,
+    older: Sequence[Session],
+    newest: Sequence[Session],
+    recipe: Recipe,
+    settings: RetrainSettings,
+    on_step: OnStep,
+) -> list[Compared]:
+    drops = recipe.data.repeats == "dropped"
+    found = []
+    for kind in recipe.data.kinds:
+        other: MakePredictor = partial(_baseline, kind, older) if bundle is None else bundle.predictor
+        task = held_out(newest, kind, drop_repeats=drops)
+        found.append(
+            compare(
+                made.predictor,
+                other,
+                task,
+                settings.learn,
+                bootstraps=settings.bootstraps,
+                seed=settings.seed,
+                on_session=partial(on_step, f"comparing {kind}"),
+            )
+        )
+    return [one for one in found if one is not None]
+
+
+def _baseline(kind: str, older: Sequence[Session]) -> Predictor:
+    predictor = BASELINES[BESIDE](kinds=(kind,))
+    learn(predictor, older)
+    return predictor
+
+
+def _judge(compared: Sequence[Compared], against: str) -> tuple[bool, str]:
+    """Return whether to promote, and why: better at something by more than chance, and worse at nothing."""
+    worse = [one.kind for one in compared if one.worse]
+    better = [one.kind for one in compared if one.better]
+    if worse:
+        return False, f"the candidate is worse than {against} at {', '.join(worse)}, by more than chance"
+    if better:
+        return True, f"the candidate is better than {against} at {', '.join(better)}, and worse at nothing"
+    return False, f"the candidate is not better than {against} by more than chance"
+
+
+def _write_journal(path: Path, entry: Entry) -> None:
+    """Append one line, in one write, and have it on the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, msgspec.json.encode(entry) + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
