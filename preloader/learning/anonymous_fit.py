@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,48 +16,16 @@ from preloader.learning.anonymous_examples import (
     Assistant,
     anonymous_examples,
 )
-from preloader.learning.anonymous_network import USES, AnonymousNetwork, AnonymousNetworkSettings
+from preloader.learning.anonymous_network import USES, AnonymousNetwork
+from preloader.learning.anonymous_settings import AnonymousTraining
 from preloader.ndarray import NDArray
 from preloader.prediction.anonymous_features import STEPS
-from preloader.prediction.anonymous_memory import AnonymousSettings
 
 _STEP_WEIGHTS = (1.0, 0.5, 0.35)
 _LARGEST_STEP = 1.0
 
 Batch = dict[str, Tensor]
 OnProgress = Callable[[int, float], None]
-
-
-class AnonymousTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an anonymous model is trained.
-
-    Attributes:
-        features: What it sees.
-        network: Its size.
-        steps: How many items ahead it looks.
-        items: How many items a memory lives before it starts cold again: one pass over the data for each number.
-        batches: How many mini-batches are learned.
-        batch: How many examples each holds.
-        rate: The largest learning rate.
-        decay: Weight decay.
-        average: How slowly the running mean of the weights, which is what comes out, follows them.
-        blur: Share of a candidate's features that are left out, each for a whole example.
-        use_weight: What the loss of use weighs against that of the next item.
-        seed: Of everything drawn.
-    """
-
-    features: AnonymousSettings = AnonymousSettings()
-    network: AnonymousNetworkSettings = AnonymousNetworkSettings()
-    steps: int = 3
-    items: tuple[int, ...] = (150, 500)
-    batches: int = 2_000
-    batch: int = 256
-    rate: float = 3e-3
-    decay: float = 0.01
-    average: float = 0.995
-    blur: float = 0.0
-    use_weight: float = 0.2
-    seed: int = 0
 
 
 def fit_anonymous(
@@ -74,7 +41,7 @@ def fit_anonymous(
         on_progress: Called after each mini-batch with its number, from 1, and its loss.
     """
     features = training.features
-    sets = [anonymous_examples(assistants, features, training.steps, items) for items in training.items]
+    sets = [anonymous_examples(assistants, features, STEPS, items) for items in training.items]
     return fit_examples(sets, training, on_progress)
 
 
@@ -83,7 +50,7 @@ def fit_examples(
 ) -> AnonymousNetwork:
     """Return a network that learned from examples; see `fit_anonymous`."""
     torch.manual_seed(training.seed)
-    network = AnonymousNetwork(training.features.candidates, training.steps, training.network).train()
+    network = AnonymousNetwork(training.features.candidates, STEPS, training.network).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.rate, weight_decay=training.decay)
     means = {name: value.detach().clone() for name, value in network.state_dict().items()}
     generator = np.random.default_rng(training.seed)

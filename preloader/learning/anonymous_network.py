@@ -8,11 +8,11 @@ vectors are assigned to keys at random in training (as in arXiv 2605.29863), so 
 
 from __future__ import annotations
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preloader.learning.anonymous_settings import AnonymousNetworkSettings
 from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS, ITEMS, SCALE
 
 INPUTS = ("candidates", "present", "around", "recent", "flags")
@@ -20,25 +20,6 @@ OUTPUTS = ("log_probabilities", "uses")
 USES = 2  # used if loaded now, used soon
 
 _ABSENT = -30.0
-
-
-class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The size of an `AnonymousNetwork`.
-
-    Attributes:
-        width: Of the function that reads each candidate.
-        slot_width: Of the slots' vectors.
-        hidden: Of the recurrent layer; 0 leaves it out.
-        dropout: Share of what was read that training leaves out.
-        patience: After how many items the online predictor's opinion is half as open to correction as at first: by
-            then it knows the assistant's own habits, and what others did misleads.
-    """
-
-    width: int = 64
-    slot_width: int = 24
-    hidden: int = 48
-    dropout: float = 0.1
-    patience: float = 50.0
 
 
 class AnonymousNetwork(nn.Module):

@@ -22,8 +22,9 @@ from preloader.evaluation.metrics import StepScores
 from preloader.history import Session, SplitRule, order_sessions, streams
 from preloader.history.annotations import without_annotations
 from preloader.learning.anonymous_examples import Assistant, chunks
-from preloader.learning.anonymous_fit import AnonymousTraining, OnProgress, fit_anonymous
+from preloader.learning.anonymous_fit import OnProgress, fit_anonymous
 from preloader.learning.anonymous_network import OUTPUTS, AnonymousNetwork
+from preloader.learning.anonymous_settings import AnonymousTraining
 from preloader.learning.export import to_onnx
 from preloader.learning.invented import KIND, InventedAssistant
 from preloader.ports import Predictor

@@ -7,8 +7,9 @@ import torch
 from preloader.events import Context, Event
 from preloader.history import SplitRule, group_sessions
 from preloader.learning.anonymous_examples import NOTHING, Assistant, anonymous_examples, chunks
-from preloader.learning.anonymous_fit import AnonymousTraining, batch_of, fit_anonymous, fit_examples
-from preloader.learning.anonymous_network import INPUTS, AnonymousNetwork, AnonymousNetworkSettings
+from preloader.learning.anonymous_fit import batch_of, fit_anonymous, fit_examples
+from preloader.learning.anonymous_network import INPUTS, AnonymousNetwork
+from preloader.learning.anonymous_settings import AnonymousNetworkSettings, AnonymousTraining
 from preloader.learning.invented import InventedAssistant
 from preloader.learning.leave_out import Source, assistants_of, leave_out
 from preloader.prediction.anonymous import AnonymousPredictor

@@ -1,0 +1,56 @@
+"""How large a model without a vocabulary is, and how it is trained. Nothing here needs the training stack."""
+
+from __future__ import annotations
+
+import msgspec
+
+from preloader.prediction.anonymous_memory import AnonymousSettings
+
+
+class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The size of an `AnonymousNetwork`.
+
+    Attributes:
+        width: Of the function that reads each candidate.
+        slot_width: Of the slots' vectors.
+        hidden: Of the recurrent layer.
+        dropout: Share of what was read that training leaves out.
+        patience: After how many items the online predictor's opinion is half as open to correction as at first: by
+            then it knows the assistant's own habits, and what others did misleads.
+    """
+
+    width: int = 48
+    slot_width: int = 24
+    hidden: int = 32
+    dropout: float = 0.1
+    patience: float = 100.0
+
+
+class AnonymousTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an anonymous model is trained.
+
+    Attributes:
+        features: What it sees.
+        network: Its size.
+        items: How many items a memory lives before it starts cold again: one pass over the data for each number.
+        batches: How many mini-batches are learned.
+        batch: How many examples each holds.
+        rate: The largest learning rate.
+        decay: Weight decay.
+        average: How slowly the running mean of the weights, which is what comes out, follows them.
+        blur: Share of the features that are left out, each for a whole example.
+        use_weight: What the loss of use weighs against that of the next item.
+        seed: Of everything drawn.
+    """
+
+    features: AnonymousSettings = AnonymousSettings()
+    network: AnonymousNetworkSettings = AnonymousNetworkSettings()
+    items: tuple[int, ...] = (250,)
+    batches: int = 500
+    batch: int = 128
+    rate: float = 3e-3
+    decay: float = 0.01
+    average: float = 0.995
+    blur: float = 0.2
+    use_weight: float = 0.2
+    seed: int = 0
