@@ -140,9 +140,9 @@ def _show(console: Console, results: Sequence[Result], out: Path) -> None:
         table.add_column(name, justify="right")
     for result in results:
         for row in result.rows:
-            note = "" if result.kept or row.predictor != "personalised" else " (the base: no adapter helped)"
+            shown = "base kept" if row.predictor == "personalised" and not result.kept else row.predictor
             figures = ("-" if value is None else f"{value:.3f}" for value in (getattr(row, one) for one in _FIGURES))
-            table.add_row(result.user, result.kind, str(result.sessions), row.predictor + note, f"{row.n:,}", *figures)
+            table.add_row(result.user, result.kind, str(result.sessions), shown, f"{row.n:,}", *figures)
     console.print(table)
     kept = sum(result.kept for result in results)
     console.print(f"Kept {kept} of {len(results)} adapters; they are in {out / 'adapters'}.", soft_wrap=True)

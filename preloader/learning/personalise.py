@@ -63,8 +63,8 @@ class PersonalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     rates: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0)], ...], msgspec.Meta(min_length=1)] = (2e-3, 5e-3)
     shares: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, le=1)], ...], msgspec.Meta(min_length=1)] = (0.5, 1.0)
     epochs: Count = 12
-    patience: Count = 2
-    batch: Count = 64
+    patience: Count = 3
+    batch: Count = 32
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.25
     min_sessions: Annotated[int, msgspec.Meta(ge=2)] = 3
     min_uses: Count = 2
