@@ -142,4 +142,9 @@ def work(parts: Parts, recipe: Recipe) -> int:
         return evaluated + whole
     fits = 2 if recipe.sequence.refit else 1
     others = len(recipe.validation.baselines) + 2
-    return evaluated + fit_count + whole + len(recipe.data.kinds) * (fits * recipe.training.epochs + others * held)
+    return (
+        evaluated
+        + fit_count
+        + whole
+        + len(recipe.data.kinds) * (fits * recipe.sequence.members * recipe.training.epochs + others * held)
+    )

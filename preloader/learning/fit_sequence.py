@@ -84,7 +84,7 @@ def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_s
         recipe,
         held_out=parts.validation,
         outcomes=outcomes,
-        checkpoint=workplace and workplace / f"{kind}-draft.safetensors",
+        checkpoint=workplace and workplace / f"{kind}-draft",
         on_epoch=on_step,
     )
     return _Expert(trained, calibration_of(trained, parts.validation, outcomes), _onnx(trained))
@@ -93,7 +93,7 @@ def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_s
 def _final(parts: Parts, draft: _Expert, recipe: Recipe, workplace: Path | None, on_step: OnStep) -> _Expert:
     kind = draft.trained.features.kind
     outcomes = counterfactuals(recipe, kind)
-    checkpoint = workplace and workplace / f"{kind}-final.safetensors"
+    checkpoint = workplace and workplace / f"{kind}-final"
     trained = fit_network(parts.whole, kind, recipe, outcomes=outcomes, checkpoint=checkpoint, on_epoch=on_step)
     return _Expert(trained, draft.calibration, _onnx(trained))
 
@@ -101,10 +101,18 @@ def _final(parts: Parts, draft: _Expert, recipe: Recipe, workplace: Path | None,
 def _mixture(
     sessions: Sequence[Session], experts: Sequence[_Expert], recipe: Recipe, on_step: OnStep
 ) -> MixturePredictor:
-    counting = online(recipe, recipe.data.kinds)
-    learn(counting, sessions, on_step)
+    counting = [online(recipe, recipe.data.kinds)]
+    if recipe.sequence.second:
+        counting.append(online(_deaf(recipe), recipe.data.kinds))
+    for predictor in counting:
+        learn(predictor, sessions, on_step)
     networks = [expert.predictor() for expert in experts]
-    return MixturePredictor([counting, *networks], recipe.data.kinds, horizon=recipe.sequence.horizon)
+    return MixturePredictor([*counting, *networks], recipe.data.kinds, horizon=recipe.sequence.horizon)
+
+
+def _deaf(recipe: Recipe) -> Recipe:
+    """Return the recipe of an online predictor that hears no words: where they mislead, it is the better one."""
+    return msgspec.structs.replace(recipe, online=msgspec.structs.replace(recipe.online, words=False, label="deaf"))
 
 
 def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> list[Row]:

@@ -14,9 +14,9 @@ from preloader.history import Session
 from preloader.learning.calibrate import calibrate
 from preloader.learning.checkpoint import Checkpoint, fingerprint
 from preloader.learning.examples import NOTHING, Examples, Outcomes, examples, profiles, users_of, vocabulary_of
-from preloader.learning.network import INPUTS, SequenceNetwork
+from preloader.learning.network import INPUTS, AnyNetwork, SequenceNetwork
 from preloader.learning.recipe import Recipe
-from preloader.learning.trainer import Fit, Learner, batch_of
+from preloader.learning.trainer import Fit, Learner, averaged, batch_of
 from preloader.ndarray import NDArray
 from preloader.prediction.features import Features
 from preloader.prediction.manifest import session_hash
@@ -38,8 +38,8 @@ class Trained(msgspec.Struct, frozen=True, eq=False):
         learner: It, and the users' vectors.
         users: The users who are told apart, with their vectors.
         examples: What it was fitted to.
-        losses: The mean training loss of each epoch.
-        held_out: The log loss of the first step on what was held out, after each epoch; empty without such.
+        losses: The mean training loss of each epoch, of the first member.
+        held_out: Its log loss of the first step on what was held out, after each epoch; empty without such.
     """
 
     features: Features
@@ -50,7 +50,7 @@ class Trained(msgspec.Struct, frozen=True, eq=False):
     held_out: list[float]
 
     @property
-    def network(self) -> SequenceNetwork:
+    def network(self) -> AnyNetwork:
         """The network alone: what is exported."""
         return self.learner.network
 
@@ -84,7 +84,7 @@ def fit_network(
         recipe: How.
         held_out: Sessions whose log loss is taken after each epoch, for the curve; nothing is learned from them.
         outcomes: Returns the counterfactual outcomes of a vocabulary, where they are to be learned.
-        checkpoint: A file that is written after each epoch, and gone on from where it is there.
+        checkpoint: Where files are written after each epoch, and gone on from where they are there.
         on_epoch: Called with a label after each epoch.
 
     Raises:
@@ -98,16 +98,21 @@ def fit_network(
     paying = None if outcomes is None else outcomes(sessions, vocabulary)
     learned = examples(sessions, features, steps, numbers, paying, waits=recipe.training.waits)
     asked = examples(held_out, features, steps, numbers, waits=False) if held_out else None
-    torch.manual_seed(recipe.training.seed)
-    network = SequenceNetwork(len(vocabulary), steps, recipe.features, recipe.network)
-    fit = Fit(Learner(network, len(names)), learned, recipe.training)
-    kept = Checkpoint(checkpoint, _run(sessions, kind, recipe)) if checkpoint else None
-    losses, held_losses = _epochs(fit, kept, asked, on_epoch)
-    learner = fit.finish()
+    members, curves = [], []
+    for member in range(recipe.sequence.members):
+        training = msgspec.structs.replace(recipe.training, seed=recipe.training.seed + member)
+        torch.manual_seed(training.seed)
+        network = SequenceNetwork(len(vocabulary), steps, recipe.features, recipe.network)
+        fit = Fit(Learner(network, len(names)), learned, training)
+        place = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{member}.safetensors")
+        kept = Checkpoint(place, _run(sessions, kind, recipe)) if place else None
+        curves.append(_epochs(fit, kept, asked, on_epoch))
+        members.append(fit.finish())
+    learner = averaged(members)
     with torch.no_grad():
         vectors = learner.users.weight[: len(names)].numpy().copy()
     users = UserVectors(names, vectors, profiles(sessions, features, names))
-    return Trained(features, learner, users, learned, losses, held_losses)
+    return Trained(features, learner, users, learned, *curves[0])
 
 
 def _epochs(
@@ -116,7 +121,7 @@ def _epochs(
     curve = checkpoint.load(fit) if checkpoint else []
     while fit.epoch < fit.settings.epochs:
         loss = fit.run_epoch()
-        held = _held_loss(fit, asked) if asked is not None else float("nan")
+        held = _held_loss(fit, asked) if asked is not None else 0.0
         curve = [*curve, loss, held]
         if checkpoint:
             checkpoint.save(fit, curve)

@@ -9,6 +9,7 @@ every context weighs anew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -38,6 +39,7 @@ class SequenceNetwork(nn.Module):
         width, hidden = settings.width, settings.hidden
         self.vocabulary, self.steps = vocabulary, steps
         self.settings, self.features = settings, features
+        self.user_width = settings.user_width
         self.heads = steps + USES
         self.keys = nn.Embedding(vocabulary + 3, width)  # … and "no item", "before the start"
         self.pieces = nn.Embedding(1 << features.piece_bits, width, padding_idx=0)
@@ -97,6 +99,52 @@ class SequenceNetwork(nn.Module):
         if self.direct is not None:
             told = told + self.direct(heard.flatten(1)).unsqueeze(1)  # the same for all steps
         return told.log_softmax(-1), uses
+
+
+class AveragedNetwork(nn.Module):
+    """The mean of what several networks say: of their probabilities, and of their log-odds of use.
+
+    Networks that were fitted from different seeds err differently, so their mean says more than each of them, and is
+    better calibrated (*deep ensembles*, Lakshminarayanan et al., NeurIPS 2017). It takes the same inputs as each of
+    them, but that the users' vectors are all members' vectors side by side.
+
+    Args:
+        members: Networks of the same shape.
+    """
+
+    def __init__(self, members: Sequence[SequenceNetwork]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.vocabulary, self.steps = members[0].vocabulary, members[0].steps
+        self.settings, self.features = members[0].settings, members[0].features
+        self.user_width = len(members) * members[0].user_width
+
+    def forward(
+        self,
+        items: Tensor,
+        pieces: Tensor,
+        flags: Tensor,
+        ages: Tensor,
+        counts: Tensor,
+        words: Tensor,
+        word_weights: Tensor,
+        circumstances: Tensor,
+        moment: Tensor,
+        user: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities (batch, steps, 1 + V), and log-odds of use (batch, 2, 1 + V)."""
+        width = self.user_width // len(self.members)
+        users = [user[:, start : start + width] for start in range(0, self.user_width, width)]
+        said = [
+            member(items, pieces, flags, ages, counts, words, word_weights, circumstances, moment, vector)
+            for member, vector in zip(self.members, users, strict=True)
+        ]
+        logs = torch.stack([told for told, _ in said])  # (members, batch, steps, 1 + V)
+        odds = torch.stack([uses for _, uses in said])  # (members, batch, 2, 1 + V)
+        return logs.logsumexp(0) - math.log(len(said)), odds.mean(0)
+
+
+AnyNetwork = SequenceNetwork | AveragedNetwork
 
 
 def parameters(network: nn.Module) -> int:

@@ -62,6 +62,8 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     Attributes:
         horizon: How many items ahead.
+        members: How many networks are fitted from different seeds; what counts is their mean.
+        second: Whether a second online predictor that hears no words joins the mixture.
         min_uses: Keys used less often get no number: they teach how often something unknown comes.
         max_vocabulary: How many keys get one at most.
         min_user_sessions: Users with fewer sessions are not told apart.
@@ -70,6 +72,8 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
 
     horizon: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
+    members: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+    second: bool = False
     min_uses: Count = 2
     max_vocabulary: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 500
     min_user_sessions: Count = 3

@@ -7,6 +7,7 @@ run that is resumed after an epoch takes exactly the steps that an uninterrupted
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preloader.learning.examples import NOTHING, UNKNOWN, Examples
-from preloader.learning.network import INPUTS, SequenceNetwork
+from preloader.learning.network import INPUTS, AnyNetwork, AveragedNetwork, SequenceNetwork
 from preloader.learning.settings import TrainingSettings
 
 _STEP_WEIGHTS = (1.0, 0.5, 0.35)
@@ -29,10 +30,10 @@ class Learner(nn.Module):
         users: How many users are told apart.
     """
 
-    def __init__(self, network: SequenceNetwork, users: int) -> None:
+    def __init__(self, network: AnyNetwork, users: int) -> None:
         super().__init__()
         self.network = network
-        self.users = nn.Embedding(users + 1, network.settings.user_width, padding_idx=users)
+        self.users = nn.Embedding(users + 1, network.user_width, padding_idx=users)
         nn.init.normal_(self.users.weight, std=0.1)
         nn.init.zeros_(self.users.weight[users])
 
@@ -100,6 +101,17 @@ class Fit:
         with torch.no_grad():
             for name, value in self.learner.state_dict().items():
                 self.means[name].lerp_(value, 1 - decay)
+
+
+def averaged(learners: Sequence[Learner]) -> Learner:
+    """Return several learners as one, which says their mean; a single one as it is."""
+    networks = [learner.network for learner in learners if isinstance(learner.network, SequenceNetwork)]
+    if len(networks) == 1:
+        return learners[0]
+    joined = Learner(AveragedNetwork(networks), learners[0].users.num_embeddings - 1)
+    with torch.no_grad():
+        joined.users.weight.copy_(torch.cat([learner.users.weight for learner in learners], dim=1))
+    return joined.eval()
 
 
 def batch_of(examples: Examples, chosen: np.ndarray) -> dict[str, Tensor]:

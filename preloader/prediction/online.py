@@ -15,7 +15,7 @@ from preloader.ports import Snapshot
 from preloader.prediction.distribution import Distribution
 from preloader.prediction.items import items_in_context, known_before
 from preloader.prediction.kind import KindModel
-from preloader.prediction.settings import OnlineSettings
+from preloader.prediction.settings import NAME, OnlineSettings
 from preloader.prediction.state import read_snapshot, split_arrays
 from preloader.prediction.vocabulary import FIRST
 
@@ -44,7 +44,7 @@ class OnlinePredictor:
         ConfigurationError: A setting is out of range.
     """
 
-    name = "online"
+    name = NAME
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class OnlinePredictor:
         self.settings = OnlineSettings(
             horizon=horizon, max_contexts=max_contexts, max_predictions=max_predictions, **settings
         )
+        self.name = self.settings.name
         self._models = {kind: KindModel(kind, self.settings) for kind in self._kinds or ()}
         self._tracker = ContextTracker(self.settings.max_sessions)
 
@@ -128,7 +129,7 @@ class OnlinePredictor:
             kinds.append(meta)
             arrays.update({f"{number}.{name}": array for name, array in held.items()})
         meta = {
-            "predictor": self.name,
+            "predictor": NAME,
             "version": VERSION,
             "settings": msgspec.to_builtins(self.settings),
             "kinds": None if self._kinds is None else list(self._kinds),
@@ -140,7 +141,7 @@ class OnlinePredictor:
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the state, and the settings with it; see `Predictor.restore`."""
         other = _restored(snapshot)
-        self.settings = other.settings
+        self.settings, self.name = other.settings, other.name
         self._kinds, self._models, self._tracker = other._kinds, other._models, other._tracker
 
     @classmethod
@@ -160,7 +161,7 @@ class OnlinePredictor:
 
 
 def _restored(snapshot: Snapshot) -> OnlinePredictor:
-    state = read_snapshot(snapshot, OnlinePredictor.name, VERSION)
+    state = read_snapshot(snapshot, NAME, VERSION)
     try:
         predictor = OnlinePredictor(state.kinds, **msgspec.structs.asdict(state.settings))
         for meta, arrays in zip(state.models, split_arrays(snapshot.arrays, len(state.models)), strict=True):

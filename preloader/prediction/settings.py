@@ -6,6 +6,7 @@ import msgspec
 
 from preloader.checks import Rule, check, is_whole
 
+NAME = "online"
 MAX_WORD_BITS = 24
 
 _COUNT: Rule = (lambda value: is_whole(value, 1), "a whole number of at least 1")
@@ -40,6 +41,7 @@ class OnlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         words: Whether texts are evidence.
         users: Whether users are told apart.
         times: Whether the time of day is evidence.
+        label: What its name adds to ``online``, where a mixture has two.
     """
 
     horizon: int = 3
@@ -52,6 +54,12 @@ class OnlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     words: bool = True
     users: bool = True
     times: bool = True
+    label: str = ""
 
     def __post_init__(self) -> None:
         check(self, _RULES)
+
+    @property
+    def name(self) -> str:
+        """The predictor's name: ``online``, and the label if it has one."""
+        return f"{NAME}_{self.label}" if self.label else NAME
