@@ -26,7 +26,7 @@ from preloader.learning.examples import UNKNOWN, moments
 from preloader.learning.export import Precision, to_coreml, to_onnx
 from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
 from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
-from preloader.learning.network import OUTPUTS, parameters
+from preloader.learning.network import OUTPUTS, SequenceNetwork, parameters
 from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
 from preloader.learning.verify import Compared, verify
@@ -177,10 +177,9 @@ def _onnx(trained: Trained) -> bytes:
 def _exported(final: _Expert, recipe: Recipe) -> tuple[dict[str, bytes | Path], list[str]]:
     """Export a network in every form, verify them all, and return those that a bundle is to hold."""
     kind = final.trained.features.kind
-    files: dict[str, bytes | Path] = {
-        f"{kind}.onnx": final.onnx,
-        f"{kind}.safetensors": encode_tensors(final.trained.learner.state_dict()),
-    }
+    files: dict[str, bytes | Path] = {f"{kind}.onnx": final.onnx}
+    if isinstance(final.trained.network, SequenceNetwork):  # a mean of several is nothing to go on training from
+        files[f"{kind}.safetensors"] = encode_tensors(final.trained.learner.state_dict())
     example = inputs_of(final.trained, 1)
     inputs = {name: value.numpy() for name, value in inputs_of(final.trained, _VERIFIED_ON).items()}
     with TemporaryDirectory() as made:

@@ -102,7 +102,10 @@ def online_of(bundle: Bundle) -> OnlinePredictor:
 def _network(bundle: Bundle, spec: SequenceSpec) -> SequenceNetwork:
     name = f"{spec.kind}.safetensors"
     if name not in bundle.files:
-        raise BundleError(f"{bundle.path} has no {name}: without the weights, a network cannot be trained on")
+        raise BundleError(
+            f"{bundle.path} has no {name}: without the weights of a single network (sequence.members = 1) none can be "
+            "trained on"
+        )
     try:
         held = load(bundle.files[name])
         weights = {key.removeprefix(_WEIGHTS): held[key] for key in held if key.startswith(_WEIGHTS)}
