@@ -136,14 +136,28 @@ def _of_session(
         if not waits and moment.weight < 1.0:
             continue
         following = numbers[moment.items : moment.items + steps]
-        uses = np.full((2, len(features.vocabulary) + 1), UNKNOWN, np.uint8)
-        uses[1] = 0
-        uses[1, following] = 1
-        if paying is not None and moment.events:
-            uses[0] = paying[moment.events - 1]
-        uses[:, OUTSIDE] = UNKNOWN
+        uses = uses_label(
+            features, following, paying[moment.events - 1] if paying is not None and moment.events else None
+        )
         labels = following + [NOTHING] * (steps - len(following))
         yield _Example(features.of(moment.context), labels, moment.weight, user, uses)
+
+
+def uses_label(features: Features, following: Sequence[int], paying: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Return whether each key is used, if loaded and soon: (2, 1 + vocabulary).
+
+    Args:
+        features: Whose vocabulary it is.
+        following: The numbers of the next items: what is used soon.
+        paying: The counterfactual outcomes, where they are known.
+    """
+    uses = np.full((2, len(features.vocabulary) + 1), UNKNOWN, np.uint8)
+    uses[1] = 0
+    uses[1, list(following)] = 1
+    if paying is not None:
+        uses[0] = paying
+    uses[:, OUTSIDE] = UNKNOWN
+    return uses
 
 
 def moments(session: Session, kind: str) -> Iterator[_Moment]:

@@ -18,15 +18,15 @@ import numpy as np
 from safetensors.torch import save as encode_tensors
 
 from preloader.evaluation import Candidate, Row, evaluate
-from preloader.evaluation.cases import learnable
+from preloader.evaluation.cases import items_of, learnable
 from preloader.events import Context
 from preloader.history import Session
 from preloader.learning.baselines import NAMES, sklearn_predictor
-from preloader.learning.examples import UNKNOWN, moments
+from preloader.learning.examples import UNKNOWN, moments, uses_label
 from preloader.learning.export import Precision, to_coreml, to_onnx
 from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
 from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
-from preloader.learning.network import OUTPUTS, SequenceNetwork, parameters
+from preloader.learning.network import OUTPUTS, USES, SequenceNetwork, parameters
 from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
 from preloader.learning.verify import Compared, verify
@@ -147,23 +147,27 @@ def _weigh(mixture: MixturePredictor, parts: Parts, drafts: Sequence[_Expert], r
 
 
 def _weigh_uses(mixture: MixturePredictor, sessions: Sequence[Session], draft: _Expert, recipe: Recipe) -> None:
-    features = draft.trained.features
-    paying = counterfactuals(recipe, features.kind)(sessions, features.vocabulary)
+    features, steps = draft.trained.features, draft.trained.network.steps
+    outcomes = counterfactuals(recipe, features.kind)(sessions, features.vocabulary)
     asked = [(session, one) for session in sessions for one in moments(session, features.kind) if one.events]
-    every = max(1, len(asked) // _USES_ASKED)
+    weighed = mixture.mixture(features.kind)
+    assert weighed is not None
     chances, used = [], []
-    for session, one in asked[::every]:
-        said = [_said(expert, one.context, features.vocabulary) for expert in mixture.experts]
-        label = paying(session)[one.events - 1, 1:]
-        chances.append(np.where(label == UNKNOWN, np.nan, np.stack(said)))  # (experts, keys)
+    for session, one in asked[:: max(1, len(asked) // _USES_ASKED)]:
+        following = [features.number(key) for key in items_of(session, features.kind)[one.items :][:steps]]
+        label = uses_label(features, following, outcomes(session)[one.events - 1])[:, 1:]  # (2, keys)
+        said = np.stack([_said(expert, one.context, features.vocabulary) for expert in mixture.experts])
+        chances.append(np.where(label == UNKNOWN, np.nan, said))  # (experts, 2, keys)
         used.append(label == 1)
-    if chances:
-        mixture.use_stack.fit(0, np.concatenate(chances, axis=1).T, np.concatenate(used))
+    for quantity in range(USES):
+        if chances:
+            said, came = (np.concatenate(found, axis=-1) for found in (chances, used))
+            weighed.uses.fit(quantity, said[:, quantity].T, came[quantity])
 
 
 def _said(expert: Predictor, context: Context, keys: Sequence[str]) -> NDArray[np.float64]:
-    """Return an expert's P(used if loaded) of some keys, not a number where it cannot say."""
-    return expert.uses(context, keys)[0] if isinstance(expert, EstimatesUse) else np.full(len(keys), np.nan)
+    """Return an expert's P(used if loaded) and P(used soon) of some keys, not a number where it cannot say."""
+    return expert.uses(context, keys) if isinstance(expert, EstimatesUse) else np.full((USES, len(keys)), np.nan)
 
 
 def _only(recipe: Recipe, kind: str) -> Recipe:

@@ -24,7 +24,7 @@ from preloader.prediction.kind_mixture import KindMixture
 from preloader.prediction.mixture_settings import MixtureSettings
 from preloader.prediction.mixture_state import MixtureState, WeightsState, read_state, under
 from preloader.prediction.panel import Panel
-from preloader.prediction.uses import EstimatesUse, UseStack
+from preloader.prediction.uses import EstimatesUse
 
 NAME, WEIGHTS = "mixture", "mixture-weights"
 VERSION = 1
@@ -78,7 +78,6 @@ class MixturePredictor:
         if not names or len(set(names)) != len(names):
             raise ConfigurationError(f"a mixture needs experts of different names, not {names}", field="experts")
         self.settings = MixtureSettings(horizon=horizon, **settings)
-        self.use_stack = UseStack(len(names))
         self._kinds = None if kinds is None else tuple(dict.fromkeys(kinds))
         self._mixtures = {kind: self._new_mixture() for kind in self._kinds or ()}
         self._tracker = ContextTracker(self.settings.max_sessions)
@@ -181,7 +180,7 @@ class MixturePredictor:
             BundleError: It is of other experts or another horizon, or damaged; nothing is changed then.
         """
         state = read_state(snapshot, WEIGHTS, VERSION, WeightsState)
-        self._mixtures, self.use_stack = self._load_weights(state, snapshot.arrays, self.settings)
+        self._mixtures = self._load_weights(state, snapshot.arrays, self.settings)
 
     def snapshot(self) -> Snapshot:
         """Return the whole state, the experts' included; a network is no part of it, it is named by its SHA-256."""
@@ -211,7 +210,7 @@ class MixturePredictor:
         """Replace the state, and the settings with it; see `Predictor.restore`."""
         state = read_state(snapshot, NAME, VERSION, MixtureState)
         arrays = snapshot.arrays
-        mixtures, use_stack = self._load_weights(state.weights, under(arrays, "weights"), state.settings)
+        mixtures = self._load_weights(state.weights, under(arrays, "weights"), state.settings)
         try:
             for number, (mixture, meta) in enumerate(zip(mixtures.values(), state.sessions, strict=True)):
                 mixture.load_sessions(meta, under(arrays, f"sessions.{number}"))
@@ -222,7 +221,7 @@ class MixturePredictor:
         self._restore_experts(
             [Snapshot(meta, under(arrays, f"experts.{number}")) for number, meta in enumerate(state.experts)]
         )
-        self.settings, self._mixtures, self.use_stack, self._tracker = state.settings, mixtures, use_stack, contexts
+        self.settings, self._mixtures, self._tracker = state.settings, mixtures, contexts
         self._kinds = None if state.kinds is None else tuple(state.kinds)
         self._learned += 1
 
@@ -265,18 +264,18 @@ class MixturePredictor:
         names = list(told.index)
         keys = [names[column] for column in order.tolist()]
         chances = told.probabilities[:, order]
-        uses = self._uses(context, keys, chances)
+        uses = self._uses(kind, context, keys, chances)
         hopeful = (chances >= _HOPELESS_STEP).any(axis=0) | (uses[0] >= _HOPELESS_USE)
         columns = zip(keys, chances.T.tolist(), *uses.tolist(), hopeful.tolist(), strict=True)
         return [Prediction(key, tuple(steps), loaded, soon) for key, steps, loaded, soon, is_kept in columns if is_kept]
 
-    def _uses(self, context: Context, keys: Sequence[str], chances: FloatArray) -> FloatArray:
+    def _uses(self, kind: str, context: Context, keys: Sequence[str], chances: FloatArray) -> FloatArray:
         """Return P(used if loaded) and P(used soon); where no expert can say, as if the steps were independent."""
         said = np.full((len(self.experts), 2, len(keys)), np.nan)
         for expert, row in zip(self.experts, said, strict=True):
             if isinstance(expert, EstimatesUse):
                 row[:] = expert.uses(context, keys)
-        combined = self.use_stack.combine(said)
+        combined = self._mixtures[kind].uses.combine(said)
         return np.where(np.isnan(combined), 1.0 - np.prod(1.0 - chances, axis=0), combined)
 
     def _staged(self, number: int) -> StagedPredictor:
@@ -286,15 +285,14 @@ class MixturePredictor:
 
     def _dump_weights(self) -> tuple[WeightsState, Arrays]:
         users: dict[str, list[str]] = {}
-        arrays: Arrays = {"uses.weights": self.use_stack.weights.copy(), "uses.biases": self.use_stack.biases.copy()}
+        arrays: Arrays = {}
         for number, (kind, mixture) in enumerate(self._mixtures.items()):
             users[kind], held = mixture.blend.dump()
-            arrays |= {f"{number}.{name}": array for name, array in held.items()}
+            arrays |= {f"{number}.blend.{name}": array for name, array in held.items()}
+            arrays |= {f"{number}.uses.{name}": array for name, array in mixture.uses.dump().items()}
         return WeightsState([expert.name for expert in self.experts], self.settings.horizon, users), arrays
 
-    def _load_weights(
-        self, state: WeightsState, arrays: Arrays, settings: MixtureSettings
-    ) -> tuple[dict[str, KindMixture], UseStack]:
+    def _load_weights(self, state: WeightsState, arrays: Arrays, settings: MixtureSettings) -> dict[str, KindMixture]:
         names = [expert.name for expert in self.experts]
         if state.experts != names or state.horizon != settings.horizon:
             raise BundleError(
@@ -302,15 +300,14 @@ class MixturePredictor:
                 f"{', '.join(names)} and {settings.horizon}"
             )
         mixtures: dict[str, KindMixture] = {}
-        use_stack = UseStack(len(names))
         try:
             for number, (kind, users) in enumerate(state.users.items()):
                 mixtures[kind] = KindMixture(len(names), settings)
-                mixtures[kind].blend.load(users, under(arrays, str(number)))
-            use_stack.load(under(arrays, "uses"))
+                mixtures[kind].blend.load(users, under(arrays, f"{number}.blend"))
+                mixtures[kind].uses.load(under(arrays, f"{number}.uses"))
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise BundleError(f"the weights of the mixture are damaged: {error}") from error
-        return mixtures, use_stack
+        return mixtures
 
     def _restore_experts(self, parts: Sequence[Snapshot]) -> None:
         """Restore all experts, or none: whatever one of them raises, those before it go back to what they were."""

@@ -14,6 +14,7 @@ from preloader.prediction.distribution import Distribution
 from preloader.prediction.mixture_settings import MixtureSettings
 from preloader.prediction.panel import Aligner, Panel
 from preloader.prediction.pending import Pending
+from preloader.prediction.uses import UseStack
 
 Arrays = dict[str, NDArray[np.generic]]
 Ask = Callable[[], Sequence[Distribution]]
@@ -29,6 +30,7 @@ class KindMixture:
 
     def __init__(self, experts: int, settings: MixtureSettings) -> None:
         self.blend = Blend(experts, settings)
+        self.uses = UseStack(experts)
         self._settings = settings
         self._aligner = Aligner()
         self._pending = Pending(experts, settings.horizon, settings.max_sessions)

@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 
 _EDGE = 1e-6
 _ROUNDS = 25
+_LEAST = 0.01  # of an expert's weight: where it alone can say, it is to be heard
 _DOUBT = 1.0  # how strongly fitted weights are held at equal ones (ridge)
 
 
@@ -60,13 +61,15 @@ class UseStack:
 
         Args:
             quantity: 0: used if loaded; 1: used soon.
-            chances: What each expert said, shape (cases, experts); cases that not all could say are left out.
+            chances: What each expert said, shape (cases, experts). An expert that never could say gets no weight; cases
+                that not all the others could say are left out.
             used: Whether it was used, shape (cases,).
         """
-        kept = ~np.isnan(chances).any(axis=1)
-        if not kept.any():
+        speaks = ~np.isnan(chances).all(axis=0)
+        kept = ~np.isnan(chances[:, speaks]).any(axis=1)
+        if not kept.any() or not speaks.any():
             return
-        odds, came = _log_odds(chances[kept]), used[kept].astype(np.float64)
+        odds, came = _log_odds(chances[kept][:, speaks]), used[kept].astype(np.float64)
         inputs = np.column_stack([odds, np.ones(len(odds))])
         first = np.append(np.full(odds.shape[1], 1.0 / odds.shape[1]), 0.0)
         found = first.copy()
@@ -75,8 +78,13 @@ class UseStack:
             gradient = inputs.T @ (came - chance) - _DOUBT * (found - first)
             curvature = (inputs * (chance * (1.0 - chance))[:, None]).T @ inputs + _DOUBT * np.eye(len(found))
             found += np.linalg.solve(curvature, gradient)
-        self.weights[quantity] = np.maximum(found[:-1], 0.0)
+        self.weights[quantity] = 0.0
+        self.weights[quantity, speaks] = np.maximum(found[:-1], _LEAST)
         self.biases[quantity] = found[-1]
+
+    def dump(self) -> dict[str, NDArray[np.generic]]:
+        """Return copies of the weights and biases."""
+        return {"weights": self.weights.copy(), "biases": self.biases.copy()}
 
     def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Take over ``weights`` and ``biases``.

@@ -428,4 +428,6 @@ def test_the_use_stack_learns_whom_to_believe():
     stack.fit(0, chances, used)
     assert stack.weights[0] == pytest.approx([1.0, 0.0], abs=0.1)
     assert stack.weights[1] == pytest.approx([0.5, 0.5])
+    stack.fit(1, np.column_stack([true, np.full(4_000, np.nan)]), used)
+    assert stack.weights[1] == pytest.approx([1.0, 0.0], abs=0.1)
     assert np.isnan(stack.combine(np.full((2, 2, 1), np.nan))).all()
