@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from preloader.errors import PreloaderError
 
 _INTERRUPTED = 130  # how typer ends after Ctrl-C
-COMMANDS = ("history", "log", "evaluate", "explain", "train", "personalise", "retrain", "replay", "demo")
+COMMANDS = ("history", "log", "evaluate", "explain", "train", "leave-out", "personalise", "retrain", "replay", "demo")
 
 
 def build() -> typer.Typer:
@@ -30,7 +30,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name in COMMANDS:
-        module = f"{__name__}.{name}"
+        module = f"{__name__}.{name.replace('-', '_')}"
         if importlib.util.find_spec(module):
             import_module(module).register(app)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,10 @@ from rich.table import Table
 
 from preloader.cli.command import command_line
 from preloader.cli.histories import progress, read_history
-from preloader.errors import ConfigurationError
+from preloader.cli.train_sources import train_sources
+from preloader.errors import ConfigurationError, require
 from preloader.history import READERS
+from preloader.learning.anonymous_recipe import is_anonymous, read_anonymous_recipe
 from preloader.learning.card import card, plots
 from preloader.learning.facts import facts
 from preloader.learning.fit import Fitted, fit, work
@@ -52,7 +55,17 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
-    """Learn each stream's fit part, after validating on its end, and write a bundle with a card."""
+    """Learn each stream's fit part, after validating on its end, and write a bundle with a card.
+
+    A recipe with model = "anonymous" learns from several histories, each of which is matched to the source of its
+    format. It trains in minutes, and is not gone on with by --resume.
+    """
+    if is_anonymous(recipe):
+        _refuse({"--format": format_name, "--validation": validation, "--fit-percent": fit_percent, "--resume": resume})
+        require("torch", "train")
+        sources = read_anonymous_recipe(recipe, assignments or ())
+        train_sources(history, sources, out, command_line(context), as_json)
+        return
     chosen = read_recipe(recipe, assignments or ())
     workplace = _workplace(out, resume)
     read = read_history(history, format_name or chosen.data.format, fit_percent)
@@ -85,6 +98,16 @@ def run(
         print(msgspec.json.encode(document).decode())
     else:
         _show(Console(), fitted, out)
+
+
+def _refuse(given: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing where several histories are learned."""
+    for option, value in given.items():
+        if value:
+            raise ConfigurationError(
+                f"{option} is not for a recipe with model = 'anonymous': each history's format is detected and says "
+                "how it is cut, and training takes minutes; leave it out"
+            )
 
 
 def _workplace(out: Path, resume: bool) -> Path:

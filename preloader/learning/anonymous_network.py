@@ -49,9 +49,11 @@ class AnonymousNetwork(nn.Module):
         self.recurrent = nn.LSTM(2 * settings.slot_width, settings.hidden, batch_first=True)
         self.point = nn.Linear(settings.hidden, self.heads * settings.slot_width)
         self.register_buffer("heard", torch.eye(steps, self.heads) / SCALE)
+        self.register_buffer("bound", torch.eye(steps, self.heads).sum(0))
         self.reset()
 
     heard: Tensor
+    bound: Tensor
 
     def reset(self) -> None:
         """Draw the weights anew, so that the network begins as the online predictor."""
@@ -98,7 +100,7 @@ class AnonymousNetwork(nn.Module):
         read, pooled = self._read(candidates, present, around)
         scores = (self.score(read) + self.direct(candidates)).transpose(1, 2)  # (batch, heads, S)
         scores = scores + self._pointed(table, items, flags)[:, :, 1:]
-        openness = self._openness(around)  # (batch, 1)
+        openness = self._openness(around)  # (batch, heads)
         scores = scores * openness.unsqueeze(2) + self._opinion(candidates).transpose(1, 2)
         scores = scores * present.unsqueeze(1) + _ABSENT * (1.0 - present).unsqueeze(1)
         newcomer = (self.newcomer(pooled) + self.whole(around)) * openness + self._opinion(around)  # (batch, heads)
@@ -111,9 +113,10 @@ class AnonymousNetwork(nn.Module):
         return opinion
 
     def _openness(self, around: Tensor) -> Tensor:
-        """Return how far the opinion may be corrected, from 1 at first: (batch, 1)."""
+        """Return how far the opinion may be corrected, from 1 at first; there is none of use: (batch, heads)."""
         items = torch.exp(around[:, ITEMS : ITEMS + 1] / SCALE) - 1.0
-        return self.settings.patience / (self.settings.patience + items)
+        settled = items / (self.settings.patience + items)  # (batch, 1)
+        return 1.0 - settled * self.bound
 
     def _read(self, candidates: Tensor, present: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
         """Return what was read of each candidate (batch, S, width), and of all together (batch, width)."""

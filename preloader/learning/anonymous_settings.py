@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from preloader.prediction.anonymous_memory import AnonymousSettings
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Part = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
 class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,11 +25,11 @@ class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid
             then it knows the assistant's own habits, and what others did misleads.
     """
 
-    width: int = 48
-    slot_width: int = 24
-    hidden: int = 32
-    dropout: float = 0.1
-    patience: float = 100.0
+    width: Count = 48
+    slot_width: Count = 24
+    hidden: Count = 32
+    dropout: Part = 0.1
+    patience: Positive = 100.0
 
 
 class AnonymousTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,12 +51,12 @@ class AnonymousTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     features: AnonymousSettings = AnonymousSettings()
     network: AnonymousNetworkSettings = AnonymousNetworkSettings()
-    items: tuple[int, ...] = (250,)
-    batches: int = 500
-    batch: int = 128
-    rate: float = 3e-3
+    items: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (250,)
+    batches: Count = 500
+    batch: Count = 128
+    rate: Positive = 3e-3
     decay: float = 0.01
-    average: float = 0.995
-    blur: float = 0.2
+    average: Part = 0.995
+    blur: Part = 0.2
     use_weight: float = 0.2
     seed: int = 0

@@ -30,9 +30,11 @@ from preloader.learning.invented import KIND, InventedAssistant
 from preloader.ports import Predictor
 from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS
+from preloader.prediction.anonymous_memory import AnonymousSettings
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.online import OnlinePredictor
 from preloader.prediction.onnx import OnnxRuntime
+from preloader.prediction.runtime import Runtime
 
 ONLINE, ANONYMOUS, MIXTURE = "online", "anonymous", "mixture"
 
@@ -46,6 +48,7 @@ class Source(msgspec.Struct, frozen=True):
         rule: How it is split.
         histories: All of it; a history whose users are apart holds one assistant for each of them.
         shared: Whether all users of a history share one assistant, as in a household.
+        max_items: About how many items of a kind are learned from each assistant at most.
     """
 
     name: str
@@ -53,17 +56,27 @@ class Source(msgspec.Struct, frozen=True):
     rule: SplitRule
     histories: Sequence[Sequence[Session]]
     shared: bool = False
+    max_items: int = 16_000
 
 
-def assistants_of(source: Source, seed: int = 0, most: int = 16_000) -> list[Assistant]:
-    """Return the assistants of a source's fit part: one a stream and kind, each of about ``most`` items at most."""
+def assistants_of(source: Source, seed: int = 0) -> list[Assistant]:
+    """Return the assistants of a source's fit part, of sessions that are a test for none of its kinds."""
+    found = []
+    for history in source.histories:
+        tasks = [task_of_split(history, source.rule, kind, seed) for kind in source.kinds]
+        tested = {(one.user, one.session) for task in tasks for one in task.test}
+        fit = [one for task in tasks for one in task.fit if (one.user, one.session) not in tested]
+        found += assistants_in(list({(one.user, one.session): one for one in fit}.values()), source, seed)
+    return found
+
+
+def assistants_in(sessions: Sequence[Session], source: Source, seed: int = 0) -> list[Assistant]:
+    """Return the assistants of some of a source's sessions: one for each kind and stream that has items of it."""
     found = []
     for kind in source.kinds:
-        for history in source.histories:
-            fit = task_of_split(history, source.rule, kind, seed).fit
-            for sessions in _streams(fit, source, seed):
-                seen = [without_annotations(session, kind) for session in sessions]
-                found.append(Assistant(f"{source.name} {kind}", kind, next(chunks(seen, kind, most))))
+        holding = [without_annotations(one, kind) for one in sessions if items_of(one, kind)]
+        learned = [next(chunks(stream, kind, source.max_items)) for stream in streams_of(holding, source, seed)]
+        found += [Assistant(f"{source.name} {kind}", kind, stream) for stream in learned]
     return found
 
 
@@ -77,7 +90,7 @@ def beginnings_of(source: Source, kind: str, a_stream: int, seed: int = 0) -> li
     found = []
     for history in source.histories:
         holding = [without_annotations(one, kind) for one in history if items_of(one, kind)]
-        for sessions in _streams(holding, source, seed):
+        for sessions in streams_of(holding, source, seed):
             cut = list(chunks(sessions, kind, FIRST_EVENTS))[:-1]  # the last one may be short
             found += [Beginning(kind, one) for one in cut[:: max(len(cut) // a_stream, 1)][:a_stream]]
     return found
@@ -130,30 +143,51 @@ def leave_out(
     assistants = [one for source in others for one in assistants_of(source, training.seed)]
     network = fit_anonymous([*assistants, *invented_assistants(invented)], training, on_progress)
     runtime = runtime_of(network, training.features.recent)
+    begun = {kind: beginnings_of(left, kind, a_stream, training.seed) for kind in left.kinds}
+    return {kind: compared(runtime, training.features, found, on_assistant) for kind, found in begun.items() if found}
 
-    def anonymous(kind: str) -> Predictor:
-        return AnonymousPredictor(runtime, training.features, [kind])
 
-    def mixture(kind: str) -> Predictor:
-        online = OnlinePredictor([kind])
-        return MixturePredictor([online, AnonymousPredictor(runtime, training.features, [kind], online)], [kind])
+def compared(
+    runtime: Runtime,
+    features: AnonymousSettings,
+    begun: Sequence[Beginning],
+    on_assistant: Callable[[], None] = lambda: None,
+) -> dict[str, Gain]:
+    """Return what new assistants gain from a network over the online predictor alone, on the next item.
 
+    Args:
+        runtime: Runs the network.
+        features: What it sees.
+        begun: The assistants.
+        on_assistant: Called after each of them and predictor.
+    """
     makers: dict[str, Callable[[str], Predictor]] = {
         ONLINE: lambda kind: OnlinePredictor([kind]),
-        ANONYMOUS: anonymous,
-        MIXTURE: mixture,
+        ANONYMOUS: lambda kind: AnonymousPredictor(runtime, features, [kind]),
+        MIXTURE: lambda kind: mixture_of(runtime, features, [kind]),
     }
-    found = {}
-    for kind in left.kinds:
-        begun = beginnings_of(left, kind, a_stream, training.seed)
-        scores: dict[str, StepScores] = {
-            name: first_events(make, begun, on_assistant=on_assistant)[0] for name, make in makers.items()
-        }
-        found[kind] = gains(scores, ONLINE)
-    return found
+    scores: dict[str, StepScores] = {
+        name: first_events(make, begun, on_assistant=on_assistant)[0] for name, make in makers.items()
+    }
+    return gains(scores, ONLINE)
 
 
-def _streams(sessions: Sequence[Session], source: Source, seed: int) -> list[list[Session]]:
+def mixture_of(
+    runtime: Runtime, features: AnonymousSettings, kinds: Sequence[str] | None = None, digest: str = ""
+) -> MixturePredictor:
+    """Return a mixture that has learned nothing yet: an online predictor, and a network that hears its opinion.
+
+    Args:
+        runtime: Runs the network.
+        features: What it sees.
+        kinds: The kinds to predict; every kind that is met, if not given.
+        digest: The SHA-256 of the network.
+    """
+    online = OnlinePredictor(kinds)
+    return MixturePredictor([online, AnonymousPredictor(runtime, features, kinds, online, digest)], kinds)
+
+
+def streams_of(sessions: Sequence[Session], source: Source, seed: int) -> list[list[Session]]:
     """Return each assistant's sessions: in order of time, or shuffled where times say nothing."""
     rule = source.rule
     ordered = order_sessions(sessions, rule, seed)

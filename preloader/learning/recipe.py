@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from preloader.toml import TomlDocument, did_you_mean
 Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class DataRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +65,7 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         horizon: How many items ahead.
         members: How many networks are fitted from different seeds; what counts is their mean.
         second: Whether a second online predictor that hears no words joins the mixture.
+        calibrate: Whether networks and mixture are calibrated.
         min_uses: Keys used less often get no number: they teach how often something unknown comes.
         max_vocabulary: How many keys get one at most.
         min_user_sessions: Users with fewer sessions are not told apart.
@@ -74,6 +76,7 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     horizon: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
     members: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
     second: bool = False
+    calibrate: bool = True
     min_uses: Count = 2
     max_vocabulary: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 500
     min_user_sessions: Count = 3
@@ -151,11 +154,16 @@ def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
             document.convert((name,), part)
     recipe = document.convert((), Recipe)
     for override in overrides:
-        recipe = _overridden(recipe, override)
+        recipe = overridden(recipe, override)
     return recipe
 
 
-def _overridden(recipe: Recipe, override: str) -> Recipe:
+def overridden(recipe: R, override: str) -> R:
+    """Return a recipe, of any model, with one assignment in place of what it says.
+
+    Raises:
+        ConfigurationError: There is no such field, or the value is wrong.
+    """
     field, _, written = override.partition("=")
     names = field.strip().split(".")
     whole = msgspec.to_builtins(recipe)
@@ -169,7 +177,7 @@ def _overridden(recipe: Recipe, override: str) -> Recipe:
         )
     table[names[-1]] = _value(written.strip())
     try:
-        return msgspec.convert(whole, Recipe)
+        return msgspec.convert(whole, type(recipe))
     except msgspec.ValidationError as error:
         reason = str(error.__cause__ or error)
         raise ConfigurationError(f"--set {override!r}: {reason}") from None

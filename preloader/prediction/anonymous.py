@@ -60,7 +60,8 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
 class AnonymousPredictor:
     """Predicts the items of every kind with a network that has no vocabulary.
 
-    It names keys that it met; what a new one might get is the mass that a distribution lacks to 1. Memory is bounded,
+    It names keys that it met; what a new one might get is the mass that a distribution lacks to 1. Of a kind that is no
+    longer new to the assistant it says nothing (`AnonymousSettings.max_items`). Memory is bounded,
     for each kind, as `AnonymousSettings` says; the online predictor's comes on top.
 
     Args:
@@ -104,7 +105,7 @@ class AnonymousPredictor:
             before = known_before(self._tracker, event)
             for kind in dict.fromkeys(map(kind_of, event.resources)):
                 memory = self._memory_for(kind)
-                if memory is not None:
+                if memory is not None and self._speaks(memory):
                     for context, key in items_in_context(before, event, kind):
                         memory.learn(context, key, event.time_s)
         self._tracker.observe(event)
@@ -121,7 +122,7 @@ class AnonymousPredictor:
         """Return what `predict` says of one kind; what it lacks to 1 is for keys that are no candidates."""
         _check_steps(steps)
         memory = self._memories.get(kind)
-        if memory is None:
+        if memory is None or not self._speaks(memory):
             return Distribution({}, np.zeros((steps, 0)))
         latest = self._latest.get(kind)
         if latest is None or latest[0] != context:
@@ -132,7 +133,8 @@ class AnonymousPredictor:
     def begin(self, context: Context, steps: int = 3) -> Request:
         """Return what is to be asked; see `StagedPredictor.begin`."""
         _check_steps(steps)
-        return Request(context, steps, {kind: self._see(memory, context) for kind, memory in self._memories.items()})
+        speaking = {kind: memory for kind, memory in self._memories.items() if self._speaks(memory)}
+        return Request(context, steps, {kind: self._see(memory, context) for kind, memory in speaking.items()})
 
     def infer(self, requests: Sequence[Request]) -> list[list[Answer]]:
         """Ask the network, once for all kinds of all requests; see `StagedPredictor.infer`."""
@@ -211,8 +213,21 @@ class AnonymousPredictor:
     def _has_room(self) -> bool:
         return len(self._memories) < self.settings.max_kinds
 
+    def _speaks(self, memory: Memory) -> bool:
+        """Return whether the assistant is so new yet that there is something to say of a kind."""
+        return memory.items < self.settings.max_items
+
     def _see(self, memory: Memory, context: Context) -> Seen:
         return see(memory, context, self.settings, self._online.distribution(context, memory.kind, STEPS))
+
+
+def read_settings(snapshot: Snapshot) -> AnonymousSettings:
+    """Return the settings in a saved state, by which its network must be run.
+
+    Raises:
+        BundleError: It is of another predictor or version, or damaged.
+    """
+    return _read(snapshot).settings
 
 
 class _State(msgspec.Struct, frozen=True):

@@ -48,6 +48,7 @@ _RULES: dict[str, Rule] = {
     "max_users": _COUNT,
     "max_sessions": _COUNT,
     "max_kinds": _COUNT,
+    "max_items": _COUNT,
 }
 
 
@@ -63,6 +64,8 @@ class AnonymousSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         max_users: How many users' habits a kind remembers, each with as many keys as there are candidates.
         max_sessions: How many sessions are followed at once.
         max_kinds: How many kinds are learned, where they are not named.
+        max_items: After how many items of a kind nothing more is said or learned of it: by then the online predictor
+            knows the assistant's own habits, and a network's time is better saved.
     """
 
     candidates: int = 64
@@ -73,6 +76,7 @@ class AnonymousSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_users: int = 256
     max_sessions: int = 256
     max_kinds: int = 16
+    max_items: int = 1_000
 
     def __post_init__(self) -> None:
         check(self, _RULES)

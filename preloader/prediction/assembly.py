@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
 
 from preloader.errors import BundleError
 from preloader.ports import Predictor, Snapshot
+from preloader.prediction.anonymous import NAME as ANONYMOUS
+from preloader.prediction.anonymous import AnonymousPredictor, read_settings
 from preloader.prediction.coreml import CoreMLRuntime
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.mixture_state import under
 from preloader.prediction.online import OnlinePredictor
+from preloader.prediction.onnx import OnnxRuntime
+from preloader.prediction.runtime import Runtime
 from preloader.prediction.sequence import NAME as SEQUENCE
 from preloader.prediction.sequence import CoreMLPredictor, OnnxPredictor, SequencePredictor, read_sequence
 
@@ -52,28 +57,56 @@ def _online(snapshot: Snapshot, parts: Parts) -> Predictor:
 
 def _sequence(snapshot: Snapshot, parts: Parts) -> SequencePredictor:
     spec, users = read_sequence(snapshot)
-    package = f"{spec.kind}-fp16.mlpackage"
-    has_package = any(name.startswith(f"{package}/") for name in parts.files)
     predictor: SequencePredictor
-    if parts.runtime == "coreml" or (parts.runtime == "auto" and sys.platform == "darwin" and has_package):
+    if package := _package(spec.kind, parts):
         digest = str(snapshot.meta.get("network"))
         predictor = CoreMLPredictor(spec, users, CoreMLRuntime.of_files(parts.files, package), digest)
     else:
-        model = parts.files.get(f"{spec.kind}.onnx")
-        if model is None:
-            raise BundleError(f"it has no {spec.kind}.onnx, which its state names")
-        predictor = OnnxPredictor(spec, users, model)
+        predictor = OnnxPredictor(spec, users, _onnx(spec.kind, parts))
     predictor.restore(snapshot)
     return predictor
+
+
+def _anonymous(snapshot: Snapshot, parts: Parts, online: OnlinePredictor | None = None) -> AnonymousPredictor:
+    settings = read_settings(snapshot)
+    runtime: Runtime
+    if package := _package(ANONYMOUS, parts):
+        runtime, digest = CoreMLRuntime.of_files(parts.files, package), str(snapshot.meta.get("network"))
+    else:
+        model = _onnx(ANONYMOUS, parts)
+        runtime, digest = OnnxRuntime(model), sha256(model).hexdigest()
+    predictor = AnonymousPredictor(runtime, settings, online=online, digest=digest)
+    predictor.restore(snapshot)
+    return predictor
+
+
+def _package(name: str, parts: Parts) -> str | None:
+    """Return the CoreML program that a network is to run as, if it is to."""
+    package = f"{name}-fp16.mlpackage"
+    has_package = any(file.startswith(f"{package}/") for file in parts.files)
+    wanted = parts.runtime == "coreml" or (parts.runtime == "auto" and sys.platform == "darwin" and has_package)
+    return package if wanted else None
+
+
+def _onnx(name: str, parts: Parts) -> bytes:
+    model = parts.files.get(f"{name}.onnx")
+    if model is None:
+        raise BundleError(f"it has no {name}.onnx, which its state names")
+    return model
 
 
 def _mixture(snapshot: Snapshot, parts: Parts) -> Predictor:
     held = snapshot.meta.get("experts")
     if not isinstance(held, list) or not all(isinstance(one, dict) for one in held):
         raise BundleError("the state of the mixture names no experts")
-    experts: list[Any] = [
-        assemble(Snapshot(meta, under(snapshot.arrays, f"experts.{number}")), parts) for number, meta in enumerate(held)
-    ]
+    experts: list[Any] = []
+    for number, meta in enumerate(held):
+        part = Snapshot(meta, under(snapshot.arrays, f"experts.{number}"))
+        shared = next((one for one in experts if isinstance(one, OnlinePredictor)), None)
+        if meta.get("predictor") == ANONYMOUS and meta.get("online") is None:  # it hears the mixture's own
+            experts.append(_anonymous(part, parts, shared))
+        else:
+            experts.append(assemble(part, parts))
     mixture = MixturePredictor(experts)
     mixture.restore(snapshot)
     return mixture
@@ -82,5 +115,6 @@ def _mixture(snapshot: Snapshot, parts: Parts) -> Predictor:
 _MAKERS: dict[str, Callable[[Snapshot, Parts], Predictor]] = {
     OnlinePredictor.name: _online,
     SEQUENCE: _sequence,
+    ANONYMOUS: _anonymous,
     MixturePredictor.name: _mixture,
 }
