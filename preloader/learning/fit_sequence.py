@@ -87,7 +87,10 @@ def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_s
         checkpoint=workplace and workplace / f"{kind}-draft",
         on_epoch=on_step,
     )
-    return _Expert(trained, calibration_of(trained, parts.validation, outcomes), _onnx(trained))
+    calibration = Calibration(temperatures=(1.0,) * recipe.sequence.horizon)
+    if recipe.sequence.calibrate:
+        calibration = calibration_of(trained, parts.validation, outcomes)
+    return _Expert(trained, calibration, _onnx(trained))
 
 
 def _final(parts: Parts, draft: _Expert, recipe: Recipe, workplace: Path | None, on_step: OnStep) -> _Expert:
@@ -107,7 +110,8 @@ def _mixture(
     for predictor in counting:
         learn(predictor, sessions, on_step)
     networks = [expert.predictor() for expert in experts]
-    return MixturePredictor([*counting, *networks], recipe.data.kinds, horizon=recipe.sequence.horizon)
+    settings = {"horizon": recipe.sequence.horizon, "calibrate": recipe.sequence.calibrate}
+    return MixturePredictor([*counting, *networks], recipe.data.kinds, **settings)
 
 
 def _deaf(recipe: Recipe) -> Recipe:
