@@ -11,17 +11,19 @@ import msgspec
 import numpy as np
 
 from preloader.ndarray import NDArray
+from preloader.prediction import kernel
 from preloader.prediction.calibration import Calibration
 from preloader.prediction.mixture_settings import MixtureSettings
 from preloader.prediction.panel import Panel
 from preloader.prediction.pool import LogPool
 from preloader.prediction.state import fitting, within
-from preloader.prediction.weights import even, shares, updated
+from preloader.prediction.weights import even, shares
 
 _LEAST = 1e-300
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class Own:
@@ -47,12 +49,12 @@ class _Said(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         mixed: The mixture before calibration, shape (steps, keys + 1).
         pool: What the pool said, of the same shape.
-        sets: Which weights it took.
+        taken: Which weights that took.
     """
 
     mixed: FloatArray
     pool: FloatArray
-    sets: IntArray
+    taken: IntArray
 
 
 class Blend:
@@ -91,41 +93,30 @@ class Blend:
         steps = np.arange(panel.logs.shape[1])
         mixed = self._say(panel, steps, self._own(user)).mixed
         if self._settings.calibrate:
-            silent = None if panel.awake is None else ~panel.awake.any(axis=-1)
             mixed = self._calibration.apply(mixed, steps)
-            if silent is not None:
-                mixed[silent] = 0.0
+            if panel.awake is not None:
+                mixed[~panel.awake.any(axis=-1)] = 0.0
         return mixed[:, :-1]
 
     def learn(self, panel: Panel, steps: IntArray, columns: IntArray, user: str) -> None:
         """Learn from what came.
 
         Args:
-            panel: What had been said of some steps.
+            panel: What had been said of some steps, in double precision.
             steps: Which steps these are, from 0, each at most once.
             columns: The columns of what came, one a step.
             user: Whose item it was.
         """
-        if panel.awake is not None and not (heard := panel.awake.any(axis=-1)).all():
-            panel = Panel(panel.alignment, panel.logs[:, heard], panel.awake[heard])
-            steps, columns = steps[heard], columns[heard]
+        if panel.awake is not None:
+            heard: BoolArray = np.logical_or.reduce(panel.awake, axis=-1)
+            panel, steps, columns = panel.of(heard), steps[heard], columns[heard]
         if not len(steps):
             return
         own = self._make_own(user)
         said = self._say(panel, steps, own)
-        came = np.arange(len(steps))
-        likelihood = np.empty((len(steps), len(panel.logs) + 1))
-        likelihood[:, :-1] = panel.logs[:, came, columns].T
-        likelihood[:, -1] = np.log(np.maximum(said.pool[came, columns], _LEAST))
-        awake = _awake(panel)
-        share = self._settings.share
-        self._losses[0, steps] -= likelihood if awake is None else likelihood * awake
-        self._losses[1, steps] += 1.0 if awake is None else awake
-        both = np.stack([self._population[steps], own.log_weights[steps]])
-        awake_twice = None if awake is None else np.stack([awake, awake])
-        self._population[steps], own.log_weights[steps] = updated(both, likelihood, share, awake_twice)
+        self._weigh(panel, steps, columns, own, said)
         if self._settings.pool:
-            self._pool.learn(panel, steps, columns, own.pool, said.pool, said.sets)
+            self._pool.learn(panel, steps, columns, own.pool, said.pool, said.taken)
         if self._settings.calibrate:
             self._calibration.learn(said.mixed, steps, columns)
 
@@ -170,28 +161,33 @@ class Blend:
             self._users[name] = Own(weights.copy(), pool.copy(), seen)
 
     def _say(self, panel: Panel, steps: IntArray, own: Own) -> _Said:
-        pool, sets = self._pool.mix(panel, steps, own.pool, own.seen)
+        pool, taken = self._pool.mix(panel, steps, own.pool, own.seen)
         awake = _awake(panel)
-        if self._settings.mix:
-            log_weights = own.log_weights[steps]
-            if not self._settings.pool:
-                awake = np.ones(log_weights.shape, np.bool_) if awake is None else awake
-                awake[:, -1] = False
-            weights = shares(log_weights, awake)
-        else:
-            weights = self._best(steps, awake)
-        mixed = np.einsum("sn,nsk->sk", weights[:, :-1], np.exp(panel.logs))
-        mixed += weights[:, -1:] * pool
-        return _Said(mixed, pool, sets)
+        if not self._settings.mix:
+            awake = self._best(steps, awake)
+        elif not self._settings.pool:
+            awake[:, -1] = False
+        mixed = np.empty_like(pool)
+        kernel.active.join(mixed, pool, panel.logs, own.log_weights, awake, steps)
+        return _Said(mixed, pool, taken)
 
-    def _best(self, steps: IntArray, awake: NDArray[np.bool_] | None) -> FloatArray:
-        """Return a weight of 1 for the one expert, of those awake, that did best so far."""
-        losses = self.losses[steps, :-1]
-        if awake is not None:
-            losses = np.where(awake[:, :-1], losses, np.inf)
-        weights = np.zeros((len(steps), losses.shape[1] + 1))
-        weights[np.arange(len(steps)), losses.argmin(axis=1)] = 1.0
-        return weights
+    def _weigh(self, panel: Panel, steps: IntArray, columns: IntArray, own: Own, said: _Said) -> None:
+        """Score what the experts and their pool said, and weigh them anew."""
+        awake = _awake(panel)
+        rows = np.arange(len(steps))
+        likelihood = np.empty(awake.shape)
+        likelihood[:, :-1] = panel.logs[:, rows, columns].T
+        likelihood[:, -1] = np.log(np.maximum(said.pool[rows, columns], _LEAST))
+        self._losses[0, steps] -= likelihood * awake
+        self._losses[1, steps] += awake
+        for weights in (self._population, own.log_weights):
+            kernel.active.weigh(weights, likelihood, awake, steps, self._settings.share)
+
+    def _best(self, steps: IntArray, awake: BoolArray) -> BoolArray:
+        """Return the one expert, of those awake, that did best so far as the only one awake."""
+        losses = np.where(awake[:, :-1], self.losses[steps, :-1], np.inf)
+        best: BoolArray = np.arange(awake.shape[1]) == losses.argmin(axis=1)[:, None]
+        return best
 
     def _own(self, user: str) -> Own:
         return self._users.get(user, self._stranger)
@@ -215,8 +211,9 @@ class Blend:
             yield f"calibration.{name}", array
 
 
-def _awake(panel: Panel) -> NDArray[np.bool_] | None:
+def _awake(panel: Panel) -> BoolArray:
     """Return who is awake, the pool with them: it is whenever anybody is. Shape (steps, experts + 1)."""
+    experts, steps, _ = panel.logs.shape
     if panel.awake is None:
-        return None
+        return np.ones((steps, experts + 1), np.bool_)
     return np.column_stack([panel.awake, panel.awake.any(axis=-1)])

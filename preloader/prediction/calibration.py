@@ -18,8 +18,8 @@ from preloader.prediction.state import within
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_HIGH = np.log([1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.01])[:, None, None]  # where the ranges end, the surest first
-_LOW = np.append(_HIGH[1:], [[[-math.inf]]], axis=0)
+_HIGH = np.log([1.0, 0.85, 0.7, 0.5, 0.3, 0.1, 0.01])[:, None]  # where the ranges end, the surest first
+_LOW = np.append(_HIGH[1:], [[-math.inf]], axis=0)
 _LEAST, _MOST = 0.2, 5.0
 _RATE = 0.05
 _FIRST_SQUARES, _KEPT = 4.0, 0.9995
@@ -54,11 +54,12 @@ class Calibration:
             columns: The columns of what came, one a step.
         """
         parts = _parts(probabilities)
-        expected = np.einsum("sk,rsk->sr", self._bent(parts, steps), parts)
-        gradient = parts[:, np.arange(len(steps)), columns].T - expected
-        total = self._squares[steps] * _KEPT + gradient * gradient
-        self._squares[steps] = np.maximum(total, _FIRST_SQUARES)
-        moved = self._slopes[steps] + _RATE * gradient / np.sqrt(self._squares[steps])
+        surplus = -self._bent(parts, steps)
+        surplus[np.arange(len(steps)), columns] += 1.0
+        gradient = (parts @ surplus[:, :, None])[..., 0]
+        squares = np.maximum(self._squares[steps] * _KEPT + gradient * gradient, _FIRST_SQUARES)
+        self._squares[steps] = squares
+        moved = self._slopes[steps] + _RATE * gradient / np.sqrt(squares)
         self._slopes[steps] = np.minimum(np.maximum(moved, _LEAST), _MOST)
 
     def arrays(self) -> dict[str, FloatArray]:
@@ -75,14 +76,16 @@ class Calibration:
         within("squares", self._squares, 1e-9, math.inf)
 
     def _bent(self, parts: FloatArray, steps: IntArray) -> FloatArray:
-        bent = np.einsum("sr,rsk->sk", self._slopes[steps], parts)
-        bent = np.exp(bent - bent.max(axis=-1, keepdims=True))
-        calibrated: FloatArray = bent / bent.sum(axis=-1, keepdims=True)
-        return calibrated
+        bent: FloatArray = (self._slopes[steps, None] @ parts)[:, 0]
+        bent -= bent.max(axis=-1, keepdims=True)
+        np.exp(bent, out=bent)
+        bent /= bent.sum(axis=-1, keepdims=True)
+        return bent
 
 
 def _parts(probabilities: FloatArray) -> FloatArray:
-    """Return how far each logarithm reaches into each range, shape (ranges, steps, outcomes); they sum to it."""
+    """Return how far each logarithm reaches into each range, shape (steps, ranges, outcomes); they sum to it."""
     logs = np.log(np.maximum(probabilities, 1e-12))
-    parts: FloatArray = np.minimum(np.maximum(logs, _LOW) - _HIGH, 0.0)
-    return parts
+    parts: FloatArray = np.maximum(logs[:, None], _LOW)
+    parts -= _HIGH
+    return np.minimum(parts, 0.0, out=parts)

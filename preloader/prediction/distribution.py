@@ -11,13 +11,14 @@ import numpy as np
 from preloader.events import Context, Prediction, kind_of
 from preloader.ndarray import NDArray
 from preloader.ports import Predictor
+from preloader.prediction import kernel
 
 
 class Distribution(msgspec.Struct, frozen=True, eq=False):
     """Probabilities of the next items of one kind.
 
     Attributes:
-        index: The keys, each with its column.
+        index: The keys, each with its column. It may gain keys later, but never changes otherwise.
         probabilities: Shape (steps, keys).
     """
 
@@ -59,6 +60,13 @@ def from_predictions(predictions: Iterable[Prediction], kind: str, steps: int) -
     if not wanted:
         return Distribution(index, np.zeros((steps, 0)))
     return Distribution(index, np.array([prediction.per_step for prediction in wanted], dtype=np.float64).T[:steps])
+
+
+def likeliest(chances: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """Return the columns of at most ``most`` of the highest chances, highest first, ties in their order."""
+    chosen = np.empty(min(most, len(chances)), np.int64)
+    kernel.active.likeliest(chosen, np.ascontiguousarray(chances), 0, len(chances))
+    return chosen
 
 
 def to_predictions(distribution: Distribution) -> list[Prediction]:

@@ -18,7 +18,7 @@ from preloader.errors import BundleError, ConfigurationError
 from preloader.events import Context, ContextTracker, Event, Prediction, kind_of
 from preloader.ndarray import NDArray
 from preloader.ports import Predictor, Ready, Snapshot, StagedPredictor
-from preloader.prediction.distribution import Distributes, Distribution
+from preloader.prediction.distribution import Distributes, Distribution, likeliest
 from preloader.prediction.items import items_in_context, known_before
 from preloader.prediction.kind_mixture import KindMixture
 from preloader.prediction.mixture_settings import MixtureSettings
@@ -39,7 +39,8 @@ class Expert(Predictor, Distributes, Protocol):
 
     It *abstains* from a step by giving no key any probability. It may also say how likely keys are used
     (`EstimatesUse`), be inferred off the loop (`StagedPredictor`; once a request is finished, ``distribution`` of its
-    context must be quick), and have a whole number ``revision``, which grows whenever it changes otherwise than by
+    context must be quick; its ``keep`` is called in place of ``finish`` where it has one, which spares it predictions
+    that nobody asks for), and have a whole number ``revision``, which grows whenever it changes otherwise than by
     ``learn_one``.
     """
 
@@ -78,6 +79,8 @@ class MixturePredictor:
         if not names or len(set(names)) != len(names):
             raise ConfigurationError(f"a mixture needs experts of different names, not {names}", field="experts")
         self.settings = MixtureSettings(horizon=horizon, **settings)
+        self._staged = {at: expert for at, expert in enumerate(experts) if isinstance(expert, StagedPredictor)}
+        self._estimating = {at: expert for at, expert in enumerate(experts) if isinstance(expert, EstimatesUse)}
         self._kinds = None if kinds is None else tuple(dict.fromkeys(kinds))
         self._mixtures = {kind: self._new_mixture() for kind in self._kinds or ()}
         self._tracker = ContextTracker(self.settings.max_sessions)
@@ -135,11 +138,7 @@ class MixturePredictor:
     def begin(self, context: Context, steps: int = 3) -> Request | Ready:
         """Prepare what the experts must infer; see `StagedPredictor.begin`."""
         self._check_steps(steps)
-        begun = [
-            (number, expert.begin(context, self.settings.horizon))
-            for number, expert in enumerate(self.experts)
-            if isinstance(expert, StagedPredictor)
-        ]
+        begun = [(number, expert.begin(context, self.settings.horizon)) for number, expert in self._staged.items()]
         asked = [(number, one) for number, one in begun if not isinstance(one, Ready)]
         return Request(context, steps, asked) if asked else Ready(self.predict(context, steps))
 
@@ -149,13 +148,14 @@ class MixturePredictor:
         for request in requests:
             for number, asked in request.asked:
                 batches[number].append(asked)
-        results = {number: iter(self._staged(number).infer(batch)) for number, batch in batches.items()}
+        results = {number: iter(self._staged[number].infer(batch)) for number, batch in batches.items()}
         return [[next(results[number]) for number, _ in request.asked] for request in requests]
 
     def finish(self, request: Request, result: list[Any]) -> list[Prediction]:
         """Return the predictions; see `StagedPredictor.finish`."""
         for (number, asked), answer in zip(request.asked, result, strict=True):
-            self._staged(number).finish(asked, answer)
+            expert = self._staged[number]
+            getattr(expert, "keep", expert.finish)(asked, answer)
         return self.predict(request.context, request.steps)
 
     def forget_sessions(self) -> None:
@@ -260,7 +260,7 @@ class MixturePredictor:
         told = self.distribution(context, kind, steps)
         if not told.index:
             return []
-        order = np.argsort(-told.probabilities[0], kind="stable")[: self.settings.max_predictions]
+        order = likeliest(told.probabilities[0], self.settings.max_predictions)
         names = list(told.index)
         keys = [names[column] for column in order.tolist()]
         chances = told.probabilities[:, order]
@@ -272,16 +272,13 @@ class MixturePredictor:
     def _uses(self, kind: str, context: Context, keys: Sequence[str], chances: FloatArray) -> FloatArray:
         """Return P(used if loaded) and P(used soon); where no expert can say, as if the steps were independent."""
         said = np.full((len(self.experts), 2, len(keys)), np.nan)
-        for expert, row in zip(self.experts, said, strict=True):
-            if isinstance(expert, EstimatesUse):
-                row[:] = expert.uses(context, keys)
+        for number, expert in self._estimating.items():
+            said[number] = expert.uses(context, keys)
         combined = self._mixtures[kind].uses.combine(said)
-        return np.where(np.isnan(combined), 1.0 - np.prod(1.0 - chances, axis=0), combined)
-
-    def _staged(self, number: int) -> StagedPredictor:
-        expert = self.experts[number]
-        assert isinstance(expert, StagedPredictor)
-        return expert
+        is_unsaid = np.isnan(combined)
+        if is_unsaid.any():
+            combined = np.where(is_unsaid, 1.0 - np.prod(1.0 - chances, axis=0), combined)
+        return combined
 
     def _dump_weights(self) -> tuple[WeightsState, Arrays]:
         users: dict[str, list[str]] = {}

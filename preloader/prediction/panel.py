@@ -8,7 +8,7 @@ distribution over the same outcomes, and every outcome, a new key included, can 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -46,11 +46,11 @@ class Alignment:
         for keys, _ in columns:
             for key in keys:
                 self.index.setdefault(key, len(self.index))
-        self._to = [np.array([self.index[key] for key in keys], np.int64) for keys, _ in columns]
-        self._from = [None if own == tuple(range(len(own))) else np.array(own, np.int64) for _, own in columns]
+        self._to = [_places([self.index[key] for key in keys]) for keys, _ in columns]
+        self._from = [_places(own) for _, own in columns]
         self.unnamed = np.zeros((len(columns), len(self.index) + 1))
-        for row, to in zip(self.unnamed, self._to, strict=True):
-            if len(to):
+        for row, to, (keys, _) in zip(self.unnamed, self._to, columns, strict=True):
+            if keys:
                 row[:-1] = 1.0
                 row[to] = 0.0
         self.all_name_all = not self.unnamed.any()
@@ -67,25 +67,32 @@ class Alignment:
         """Return what the experts say, shape (experts, steps, keys + 1); rows without any mass are all 0."""
         rows = np.zeros((len(told), steps, len(self.index) + 1))
         for row, one, to, own in zip(rows, told, self._to, self._from, strict=True):
-            if len(to):
+            if one.index:
                 given = one.probabilities[:steps]
-                row[: len(given), to] = given if own is None else given[:, own]
-        total = rows.sum(axis=-1)
-        if total.max(initial=0.0) > 1.0:
+                row[: len(given), to] = given[:, own]
+        total = rows.sum(axis=-1)  # (experts, steps)
+        if (total > 1.0).any():
             rows /= np.maximum(total, 1.0)[..., None]
-        if self.all_name_all:
-            rows[..., -1] = np.where(total > 0.0, np.maximum(1.0 - total, 0.0), 0.0)
-        else:
-            self._spread(rows)
-            rows[..., -1] = np.where(total > 0.0, np.maximum(1.0 - rows.sum(axis=-1), 0.0), 0.0)
+            total = np.minimum(total, 1.0)
+        rest = (1.0 - total) * (total > 0.0)
+        if not self.all_name_all:
+            rest -= self._spread(rows, rest)
+        np.maximum(rest, 0.0, out=rows[..., -1])
         return rows
 
-    def _spread(self, rows: FloatArray) -> None:
-        """Give the keys that an expert does not name its mass for such keys, as the others share theirs."""
-        rest = np.maximum(1.0 - rows.sum(axis=-1), 0.0) * rows.any(axis=-1)  # (experts, steps)
-        others = rows.sum(axis=0) * self.unnamed[:, None, :]  # (experts, steps, keys + 1)
-        elsewhere = others.sum(axis=-1) + rest.sum(axis=0) - rest
-        rows += others * (rest / np.maximum(elsewhere, 1e-300))[..., None]
+    def _spread(self, rows: FloatArray, rest: FloatArray) -> FloatArray:
+        """Give the keys that an expert does not name its mass for such keys, as the others share theirs.
+
+        Returns:
+            How much that is, of ``rest``: both of shape (experts, steps).
+        """
+        everybody = rows.sum(axis=0)  # (steps, keys + 1)
+        others = self.unnamed @ everybody.T  # (experts, steps)
+        left = np.maximum(rest.sum(axis=0) - rest, 0.0)  # before others are added, which may be tiny beside it
+        scale = rest / np.maximum(others + left, 1e-300)
+        rows += scale[..., None] * everybody * self.unnamed[:, None, :]
+        spread: FloatArray = scale * others
+        return spread
 
 
 class Panel(msgspec.Struct, frozen=True, eq=False):
@@ -112,6 +119,11 @@ class Panel(msgspec.Struct, frozen=True, eq=False):
         rows = slice(step, step + 1)
         return Panel(self.alignment, self.logs[:, rows], None if self.awake is None else self.awake[rows])
 
+    def of(self, rows: BoolArray) -> Panel:
+        """Return the rows of some steps: shape (steps,)."""
+        awake = None if self.awake is None else self.awake[rows]
+        return Panel(self.alignment, np.compress(rows, self.logs, axis=1), awake)
+
     def later(self) -> Panel:
         """Return the rows of all but the first step, in single precision: what is kept until their items come."""
         return Panel(
@@ -120,39 +132,54 @@ class Panel(msgspec.Struct, frozen=True, eq=False):
 
 
 def joined(panels: Sequence[Panel]) -> Panel:
-    """Return the steps of several panels, of the same alignment, as one."""
-    if len(panels) == 1:
-        return panels[0]
+    """Return the steps of several panels, of the same alignment, as one in double precision."""
     awake = None
     if any(panel.awake is not None for panel in panels):
         awake = np.concatenate([_awake(panel) for panel in panels])
-    return Panel(panels[0].alignment, np.concatenate([panel.logs for panel in panels], axis=1), awake)
+    logs = np.concatenate([panel.logs for panel in panels], axis=1, dtype=np.float64)
+    return Panel(panels[0].alignment, logs, awake)
 
 
 class Aligner:
     """Makes panels; an alignment is made anew only where the keys have changed."""
 
     def __init__(self) -> None:
-        self._latest: Alignment | None = None
+        self._indices: list[Mapping[str, int]] = []
+        self._latest = Alignment(())
 
     def panel(self, told: Sequence[Distribution], steps: int) -> Panel:
         """Return what the experts say of ``steps`` items, of which each may leave out the last ones."""
-        alignment = self._aligned(tuple((tuple(one.index), tuple(one.index.values())) for one in told))
+        alignment = self._aligned(told)
         rows = alignment.probabilities(told, steps)
         awake: BoolArray = rows.max(axis=-1) > 0.0  # (experts, steps)
         rows *= 1.0 - _SMOOTHING
         rows += _SMOOTHING / rows.shape[-1]
-        logs: FloatArray = np.log(rows)
+        logs: FloatArray = np.log(rows, out=rows)
         if awake.all():
             return Panel(alignment, logs, None)
         shares = awake / np.maximum(awake.sum(axis=0), 1)
         mean = np.einsum("ns,nsk->sk", shares, logs)
         return Panel(alignment, np.where(awake[..., None], logs, mean), awake.T.copy())
 
-    def _aligned(self, columns: tuple[_Columns, ...]) -> Alignment:
-        if self._latest is None or self._latest.columns != columns:
+    def _aligned(self, told: Sequence[Distribution]) -> Alignment:
+        columns = tuple(self._columns(number, one.index) for number, one in enumerate(told))
+        if self._latest.columns != columns:
             self._latest = Alignment(columns)
+        self._indices = [one.index for one in told]
         return self._latest
+
+    def _columns(self, number: int, index: Mapping[str, int]) -> _Columns:
+        if number < len(self._indices) and self._indices[number] is index:
+            columns = self._latest.columns[number]
+            if len(columns[0]) == len(index):
+                return columns
+        return tuple(index), tuple(index.values())
+
+
+def _places(columns: Sequence[int]) -> slice | IntArray:
+    """Return what selects these columns: a slice, which is quicker, of those that follow each other from 0."""
+    count = len(columns)
+    return slice(count) if list(columns) == list(range(count)) else np.array(columns, np.int64)
 
 
 def _awake(panel: Panel) -> BoolArray:

@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from preloader.ndarray import NDArray
+from preloader.prediction import kernel
 from preloader.prediction.panel import Panel
 from preloader.prediction.state import within
 
@@ -23,7 +24,7 @@ IntArray = NDArray[np.int64]
 
 _SEEN = (8, 64, 512)  # items of the user that part the sets
 _SURE = np.log([0.3, 0.5, 0.7, 0.9])  # probabilities of an expert's favourite that part the sets
-_ALWAYS, _BY_SEEN, _BY_SURE = 0, 1, 2 + len(_SEEN)
+_ALWAYS, _BY_SEEN, _BY_SURE = 0, 1, 2 + len(_SEEN)  # where the sets begin, as `twin.pool` takes them
 _SETS = _BY_SURE + len(_SURE) + 1
 _RATE, _USER_RATE = 0.02, 0.01
 _FIRST_SQUARES = 0.1
@@ -55,49 +56,36 @@ class LogPool:
         """Return the pool's probabilities, shape (steps, keys + 1), and which sets of weights it took.
 
         Args:
-            panel: What the experts say of some steps.
+            panel: What the experts say of some steps, in double precision.
             steps: Which steps these are, from 0.
             own: The user's own weights, see `new_user`.
             seen: How many items the user has made known.
         """
-        sure = np.searchsorted(_SURE, panel.logs.max(axis=-1).T)  # (steps, experts)
-        sets = np.empty((3, *sure.shape), np.int64)
-        sets[0], sets[1], sets[2] = _ALWAYS, _BY_SEEN + _bucket(seen), _BY_SURE + sure
-        rows, columns = steps[:, None], np.arange(sure.shape[1])
-        weights = self._weights[rows, columns, sets].sum(axis=0) + own[0, steps]
-        logs = np.einsum("sn,nsk->sk", weights, panel.logs)
-        biases = self._biases[steps]
-        if not panel.alignment.all_name_all:
-            logs += biases[:, :-1] @ panel.alignment.unnamed
-        logs[:, -1] += biases[:, -1]
-        logs -= logs.max(axis=-1, keepdims=True)
-        chances = np.exp(logs)
-        chances /= chances.sum(axis=-1, keepdims=True)
-        return chances, sets
+        experts, rows, outcomes = panel.logs.shape
+        chances, taken = np.empty((rows, outcomes)), np.empty((3, rows, experts), np.int64)
+        kernel.active.pool(
+            *(chances, taken, panel.logs, panel.alignment.unnamed, self._weights, own[0], self._biases, steps, _SURE),
+            *(_BY_SEEN + _bucket(seen), _BY_SURE),
+        )
+        return chances, taken
 
     def learn(
-        self, panel: Panel, steps: IntArray, columns: IntArray, own: FloatArray, chances: FloatArray, sets: IntArray
+        self, panel: Panel, steps: IntArray, columns: IntArray, own: FloatArray, chances: FloatArray, taken: IntArray
     ) -> None:
         """Move the weights towards what came.
 
         Args:
-            panel: What the experts had said of some steps.
+            panel: What the experts had said of some steps, in double precision.
             steps: Which steps these are, from 0, each at most once.
             columns: The columns of what came, one a step.
             own: The user's own weights, which move too.
             chances: What the pool made of the panel: the first part of what `mix` returns.
-            sets: The second part.
+            taken: The second part.
         """
-        surplus = -chances
-        surplus[np.arange(len(steps)), columns] += 1.0
-        gradient = np.einsum("sk,nsk->sn", surplus, panel.logs)
-        _ascend(self._weights, self._squares, (steps[:, None], np.arange(gradient.shape[1]), sets), gradient, _RATE)
-        _ascend(own[0], own[1], (steps,), gradient, _USER_RATE)
-        bias = np.zeros((len(steps), gradient.shape[1] + 1))
-        bias[:, -1] = surplus[:, -1]
-        if not panel.alignment.all_name_all:
-            bias[:, :-1] = surplus @ panel.alignment.unnamed.T
-        _ascend(self._biases, self._bias_squares, (steps,), bias, _RATE)
+        kernel.active.learn_pool(
+            *(self._weights, self._squares, own, self._biases, self._bias_squares),
+            *(chances, panel.logs, panel.alignment.unnamed, taken, steps, columns, _RATE, _USER_RATE),
+        )
 
     def arrays(self) -> dict[str, FloatArray]:
         """Return all weights: the state itself, not copies."""
@@ -120,12 +108,3 @@ class LogPool:
 
 def _bucket(seen: int) -> int:
     return sum(seen >= least for least in _SEEN)
-
-
-def _ascend(
-    weights: FloatArray, squares: FloatArray, at: tuple[IntArray, ...], gradient: FloatArray, rate: float
-) -> None:
-    """Follow the gradient with steps that shrink as it adds up (Duchi, Hazan & Singer 2011)."""
-    total = squares[at] + gradient * gradient
-    squares[at] = total
-    weights[at] += rate * gradient / np.sqrt(total)

@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 
 from preloader.ndarray import NDArray
+from preloader.prediction.mixing_twin import join as join
+from preloader.prediction.mixing_twin import learn_pool as learn_pool
+from preloader.prediction.mixing_twin import pool as pool
+from preloader.prediction.mixing_twin import weigh as weigh
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]

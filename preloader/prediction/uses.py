@@ -47,13 +47,19 @@ class UseStack:
         Returns:
             Shape (2, keys); not a number where nobody can say.
         """
-        says = ~np.isnan(chances)
-        odds = np.where(says, _log_odds(np.where(says, chances, 0.5)), 0.0)
-        weights = self.weights.T[:, :, None] * says
-        total = weights.sum(axis=0)
-        scale = np.where(total > 0, self.weights.sum(axis=1)[:, None] / np.where(total > 0, total, 1.0), np.nan)
-        combined = _chance((weights * odds).sum(axis=0) * scale + self.biases[:, None])
-        combined[0] = np.fmax(combined[0], combined[1])
+        weights = self.weights.T[:, :, None]
+        weighed = weights * _log_odds(chances)
+        is_silent = np.isnan(chances)
+        combined: FloatArray
+        if is_silent.any():
+            weighed[is_silent] = 0.0
+            total = (weights * ~is_silent).sum(axis=0)
+            scale = np.where(total > 0, self.weights.sum(axis=1)[:, None] / np.where(total > 0, total, 1.0), np.nan)
+            combined = weighed.sum(axis=0) * scale
+        else:
+            combined = weighed.sum(axis=0)
+        combined = _chance(combined + self.biases[:, None])
+        np.fmax(combined[0], combined[1], out=combined[0])
         return combined
 
     def fit(self, quantity: int, chances: FloatArray, used: NDArray[np.bool_]) -> None:
@@ -99,11 +105,11 @@ class UseStack:
 
 
 def _log_odds(chances: FloatArray) -> FloatArray:
-    kept = np.clip(chances, _EDGE, 1.0 - _EDGE)
+    kept = np.minimum(np.maximum(chances, _EDGE), 1.0 - _EDGE)
     odds: FloatArray = np.log(kept / (1.0 - kept))
     return odds
 
 
 def _chance(odds: FloatArray) -> FloatArray:
-    chance: FloatArray = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))
+    chance: FloatArray = 1.0 / (1.0 + np.exp(np.minimum(np.maximum(-odds, -30.0), 30.0)))
     return chance

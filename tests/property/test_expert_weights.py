@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from preloader.prediction.blend import Blend
@@ -104,6 +104,7 @@ def test_the_whole_blend_keeps_the_bound_for_a_user_whatever_its_experts_say(ite
 
 @settings(max_examples=50, deadline=None)
 @given(said=st.tuples(told, told, told))
+@example(said=({}, {"b": 1e-109, "c": 1.0}, {"c": 0.5}))
 def test_aligned_rows_are_proper_and_keep_what_experts_say(said):
     distributions = [distribution_of(one) for one in said]
     panel = Aligner().panel(distributions, 1)
