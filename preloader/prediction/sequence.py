@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from preloader.events import Context, Event, Prediction, kind_of
 from preloader.ndarray import NDArray
 from preloader.ports import Snapshot
 from preloader.prediction.coreml import CoreMLRuntime
-from preloader.prediction.distribution import Distribution
+from preloader.prediction.distribution import Distribution, likeliest
 from preloader.prediction.features import Arrays, Features, FeatureSettings, stack
 from preloader.prediction.onnx import OnnxRuntime
 from preloader.prediction.runtime import Runtime
@@ -27,6 +28,7 @@ NAME = "sequence"
 VERSION = 1
 MAX_VOCABULARY = 4_096
 _HOPELESS = 1e-4
+_MAX_ANSWERS = 64  # sessions whose latest answer is remembered
 _MOST_ODDS = 30.0
 
 FloatArray = NDArray[np.float64]
@@ -103,12 +105,15 @@ class SequencePredictor:
         runtime: Runs it.
         users: The vectors of the users that ``spec`` names.
         digest: The SHA-256 of the network, by which a saved state knows its own.
+        max_predictions: How many predictions are made at most.
 
     Raises:
         BundleError: The users do not fit the spec.
     """
 
-    def __init__(self, spec: SequenceSpec, runtime: Runtime, users: UserVectors, digest: str = "") -> None:
+    def __init__(
+        self, spec: SequenceSpec, runtime: Runtime, users: UserVectors, digest: str = "", max_predictions: int = 64
+    ) -> None:
         if list(users.names) != spec.users or users.profiles.shape[1] != len(spec.vocabulary) + 1:
             raise BundleError("the users' vectors do not fit the network's vocabulary")
         self.name = f"{NAME}_{spec.kind}"
@@ -119,7 +124,8 @@ class SequencePredictor:
         self._users = users
         self._index = {key: column for column, key in enumerate(spec.vocabulary)}
         self._temperatures = np.array(spec.calibration.temperatures)[:, None]
-        self._latest: tuple[Context, Answer] | None = None
+        self._max_predictions = max_predictions
+        self._answers: OrderedDict[tuple[str, str], tuple[Context, Answer]] = OrderedDict()  # by user and session
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -133,13 +139,17 @@ class SequencePredictor:
 
     def learn_one(self, event: Event) -> None:
         """Take note of what a user does; see `Predictor.learn_one`."""
-        for key in event.resources:
-            if kind_of(key) == self.spec.kind:
-                self._users.observe(event.user, self._features.number(key))
-                self._latest = None
+        if self._users.knows(event.user):
+            return
+        numbers = [self._features.number(key) for key in event.resources if kind_of(key) == self.spec.kind]
+        for number in numbers:
+            self._users.observe(event.user, number)
+        if numbers:
+            for slot in [slot for slot in self._answers if slot[0] == event.user]:
+                del self._answers[slot]
 
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
-        """Return predictions for every key of the vocabulary that may come; see `Predictor.predict`."""
+        """Return predictions for the likeliest keys of the vocabulary; see `Predictor.predict`."""
         self._check_steps(steps)
         return self._predictions(self.answer(context), steps)
 
@@ -151,12 +161,12 @@ class SequencePredictor:
         return Distribution(self._index, self.answer(context).probabilities[:steps, 1:])
 
     def answer(self, context: Context) -> Answer:
-        """Return what the network says of a context; of the latest one without asking it again."""
-        latest = self._latest
+        """Return what the network says of a context; of a session's latest one without asking it again."""
+        latest = self._answers.get((context.user, context.session))
         if latest is not None and latest[0] == context:
             return latest[1]
         answer = self.infer([self.begin(context, self.horizon)])[0]
-        self._latest = (context, answer)
+        self._remember(context, answer)
         return answer
 
     def begin(self, context: Context, steps: int) -> Request:
@@ -174,8 +184,12 @@ class SequencePredictor:
 
     def finish(self, request: Request, answer: Answer) -> list[Prediction]:
         """Return the predictions; see `StagedPredictor`."""
-        self._latest = (request.context, answer)
+        self.keep(request, answer)
         return self._predictions(answer, request.steps)
+
+    def keep(self, request: Request, answer: Answer) -> None:
+        """Take note of what `infer` returned, of which ``distribution`` and ``uses`` then speak without delay."""
+        self._remember(request.context, answer)
 
     def uses(self, context: Context, keys: Sequence[str]) -> FloatArray:
         """Return P(used if loaded) and P(used soon) of some keys: shape (2, keys); of unknown keys, not a number."""
@@ -206,11 +220,18 @@ class SequencePredictor:
         if snapshot.meta.get("network") != self.digest or spec != self.spec:
             raise BundleError("the state belongs to another network than the one that is loaded")
         self._users = users
-        self._latest = None
+        self._answers.clear()
 
     def _check_steps(self, steps: int) -> None:
         if not 1 <= steps <= self.horizon:
             raise ValueError(f"steps must be from 1 to {self.horizon}, not {steps}")
+
+    def _remember(self, context: Context, answer: Answer) -> None:
+        slot = (context.user, context.session)
+        self._answers[slot] = (context, answer)
+        self._answers.move_to_end(slot)
+        if len(self._answers) > _MAX_ANSWERS:
+            self._answers.popitem(last=False)
 
     def _softmax(self, logs: FloatArray) -> FloatArray:
         warmed = logs / self._temperatures
@@ -225,9 +246,11 @@ class SequencePredictor:
 
     def _predictions(self, answer: Answer, steps: int) -> list[Prediction]:
         chances, uses = answer.probabilities[:steps, 1:], answer.uses[:, 1:]
-        order = np.argsort(-chances[0], kind="stable")
-        order = order[(chances.max(axis=0)[order] >= _HOPELESS) | (uses[0, order] >= _HOPELESS)]
-        columns = zip(order.tolist(), chances[:, order].T.tolist(), *uses[:, order].tolist(), strict=True)
+        order = likeliest(chances[0], self._max_predictions)
+        chances, uses = chances[:, order], uses[:, order]
+        hopeful = (chances >= _HOPELESS).any(axis=0) | (uses[0] >= _HOPELESS)
+        order, chances, uses = order[hopeful], chances[:, hopeful], uses[:, hopeful]
+        columns = zip(order.tolist(), chances.T.tolist(), *uses.tolist(), strict=True)
         keys = self.spec.vocabulary
         return [Prediction(keys[at], tuple(per_step), if_loaded, soon) for at, per_step, if_loaded, soon in columns]
 

@@ -46,9 +46,13 @@ class UserVectors:
         """How long a vector is."""
         return int(self.vectors.shape[1])
 
+    def knows(self, user: str) -> bool:
+        """Return whether a user's vector stays as it is, because it was learned or because nobody's was."""
+        return user in self._known or not self.names
+
     def observe(self, user: str, number: int) -> None:
         """Take note that a user used a key, by its number in the vocabulary."""
-        if user in self._known or not self.names:
+        if self.knows(user):
             return
         counts = self._strangers.get(user)
         if counts is None:
