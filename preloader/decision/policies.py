@@ -41,6 +41,9 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 class ThresholdPolicy:
     """Routes by fixed thresholds: sure and next → immediate, likely and near → delayed, possible → background.
 
+    A step's probability says which item comes if one does. Whether one does, P(used if loaded) knows: nothing is taken
+    for likelier than that, so that what would surely be next is not loaded when the session is about to end.
+
     Args:
         thresholds: Where to cut.
     """
@@ -66,15 +69,15 @@ class ThresholdPolicy:
 
     def _route(self, prediction: Prediction) -> Decision:
         key, at = prediction.key, self._at
-        next_item = prediction.per_step[0]
-        within_two = 1.0 - (1.0 - next_item) * (1.0 - sum(prediction.per_step[1:2]))
+        worth, steps = prediction.p_use_if_loaded, len(prediction.per_step)
+        near = 1.0 - (1.0 - prediction.per_step[0]) * (1.0 - sum(prediction.per_step[1:2]))
+        next_item, within_two = min(prediction.per_step[0], worth), min(near, worth)
         if next_item > at.immediate:
             rule = "P(next) {p:.2f} > {at}: immediate"
             return Decision(key, Tier.IMMEDIATE, next_item, 1, rule, {"p": next_item, "at": at.immediate})
         if within_two > at.delayed:
             rule = "P(within 2) {p:.2f} > {at}: delayed"
             return Decision(key, Tier.DELAYED, within_two, 2, rule, {"p": within_two, "at": at.delayed})
-        worth, steps = prediction.p_use_if_loaded, len(prediction.per_step)
         if worth >= at.background:
             rule = "P(used if loaded) {p:.2f} ≥ {at}: background"
             return Decision(key, Tier.BACKGROUND, worth, steps, rule, {"p": worth, "at": at.background})

@@ -24,7 +24,10 @@ def calibrate(logs: NDArray[np.float32], odds: NDArray[np.float32], examples: Ex
         examples: What came.
         seed: Of the draw where there are more pairs than are needed.
     """
-    temperatures = tuple(_temperature(logs[:, step], examples.labels[:, step]) for step in range(logs.shape[1]))
+    scored = examples.weights == 1.0  # a step's probability is of the item that comes if one does
+    temperatures = tuple(
+        _temperature(logs[scored, step], examples.labels[scored, step]) for step in range(logs.shape[1])
+    )
     platt = [_platt(odds[:, use], examples.uses[:, use], seed) for use in range(odds.shape[1])]
     slopes, offsets = zip(*platt, strict=True)
     return Calibration(temperatures=temperatures, slopes=slopes, offsets=offsets)

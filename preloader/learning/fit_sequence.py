@@ -89,7 +89,7 @@ def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_s
     )
     calibration = Calibration(temperatures=(1.0,) * recipe.sequence.horizon)
     if recipe.sequence.calibrate:
-        calibration = calibration_of(trained, parts.validation, outcomes)
+        calibration = calibration_of(trained, parts.validation, outcomes, recipe.training.waits)
     return _Expert(trained, calibration, _onnx(trained))
 
 

@@ -151,15 +151,22 @@ def say(learner: Learner, asked: Examples, chosen: NDArray[np.int64]) -> tuple[F
     return np.concatenate(logs), np.concatenate(odds)
 
 
-def calibration_of(trained: Trained, sessions: Sequence[Session], outcomes: MakeOutcomes | None = None) -> Calibration:
-    """Return the calibration of a network on sessions that it was not fitted to."""
+def calibration_of(
+    trained: Trained, sessions: Sequence[Session], outcomes: MakeOutcomes | None = None, waits: bool = True
+) -> Calibration:
+    """Return the calibration of a network on sessions that it was not fitted to.
+
+    Args:
+        trained: The network.
+        sessions: What was held out.
+        outcomes: Returns the counterfactual outcomes of a vocabulary, where the heads of use are to be calibrated.
+        waits: Whether those heads are calibrated on contexts, too, that nothing comes next in.
+    """
     numbers = {name: number for number, name in enumerate(trained.users.names)}
     paying = None if outcomes is None else outcomes(sessions, trained.features.vocabulary)
-    asked = examples(sessions, trained.features, trained.network.steps, numbers, paying, waits=False)
-    scored = np.flatnonzero(asked.weights == 1.0)
-    logs, odds = say(trained.learner, asked, scored)
-    part = Examples({}, asked.labels[scored], asked.weights[scored], asked.users[scored], asked.uses[scored])
-    return calibrate(logs, odds, part)
+    asked = examples(sessions, trained.features, trained.network.steps, numbers, paying, waits=waits)
+    logs, odds = say(trained.learner, asked, np.arange(len(asked)))
+    return calibrate(logs, odds, asked)
 
 
 def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:

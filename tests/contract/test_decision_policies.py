@@ -95,6 +95,13 @@ def test_thresholds_have_no_word_for_what_is_hopeless():
     assert ThresholdPolicy().decide([fake_prediction("component:a", 0.02)], (), BUDGET) == []
 
 
+def test_what_is_surely_next_is_no_likelier_than_that_anything_comes():
+    ending = Prediction(key="component:x", per_step=(0.98, 0.01), p_use_if_loaded=0.4, p_use_soon=0.3)
+    (decision,) = ThresholdPolicy().decide([ending], (), BUDGET)
+    assert decision.tier is Tier.BACKGROUND
+    assert decision.probability == 0.4
+
+
 def test_thresholds_can_be_chosen():
     policy = ThresholdPolicy(Thresholds(immediate=0.5, delayed=0.4, background=0.2))
     (decision,) = policy.decide([fake_prediction("component:a", 0.6)], (), BUDGET)
