@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, backend_of
 from preloader.cli.command import command_line
 from preloader.cli.histories import progress, read_history
 from preloader.cli.train_sources import train_sources
@@ -53,6 +54,9 @@ def run(
         bool, typer.Option("--resume", help="Go on from the checkpoints of a run that was interrupted.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one.")] = 0,
+    backend: BackendOption = None,
+    jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Learn each stream's fit part, after validating on its end, and write a bundle with a card.
@@ -60,8 +64,10 @@ def run(
     A recipe with model = "anonymous" learns from several histories, each of which is matched to the source of its
     format. It trains in minutes, and is not gone on with by --resume.
     """
+    place = backend_of(backend, jobs, scheduler)
     if is_anonymous(recipe):
-        _refuse({"--format": format_name, "--validation": validation, "--fit-percent": fit_percent, "--resume": resume})
+        given = {"--format": format_name, "--validation": validation, "--fit-percent": fit_percent, "--resume": resume}
+        _refuse({**given, "--backend": backend, "--jobs": jobs, "--scheduler": scheduler})
         require("torch", "train")
         sources = read_anonymous_recipe(recipe, assignments or ())
         train_sources(history, sources, out, command_line(context), as_json)
@@ -75,7 +81,7 @@ def run(
     else:
         parts = parts_of(read.sessions, read.rule, chosen, seed)
     with progress("validating", total=work(parts, chosen)) as advance:
-        fitted = fit(parts, chosen, workplace=workplace, on_step=advance)
+        fitted = fit(parts, chosen, workplace=workplace, backend=place, on_step=advance)
     command = command_line(context)
     manifest = save_bundle(
         out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -26,6 +27,30 @@ UNKNOWN = 2
 Outcomes = Callable[[Session], NDArray[np.uint8]]
 """Returns, for a session, whether each key of the vocabulary would pay after each event: (events, 1 + vocabulary)."""
 
+MakeOutcomes = Callable[[Sequence[Session], Sequence[str]], Outcomes]
+"""Returns the outcomes of sessions, for a vocabulary."""
+
+
+class ExampleSet(Protocol):
+    """Examples, wherever they are; see `Examples`."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The numbers of the next items."""
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """How much each example counts."""
+
+    @property
+    def users(self) -> NDArray[np.int64]:
+        """Each example's user."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, chosen: NDArray[np.int64]) -> Examples:
+        """Return the numbered examples, in that order: a batch."""
+
 
 class Examples(msgspec.Struct, frozen=True, eq=False):
     """Contexts and what came of them, one entry a context.
@@ -46,6 +71,11 @@ class Examples(msgspec.Struct, frozen=True, eq=False):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, chosen: NDArray[np.int64]) -> Examples:
+        """See `ExampleSet.take`."""
+        arrays = {name: array[chosen] for name, array in self.arrays.items()}
+        return Examples(arrays, self.labels[chosen], self.weights[chosen], self.users[chosen], self.uses[chosen])
 
 
 def vocabulary_of(sessions: Iterable[Session], kind: str, at_least: int = 2, at_most: int = 500) -> list[str]:
@@ -94,7 +124,7 @@ def examples(
         outcomes: Counterfactual outcomes, where they are to be learned.
         waits: Whether contexts count, too, that nothing comes next in.
     """
-    found = [one for session in sessions for one in _of_session(session, features, steps, users, outcomes, waits)]
+    found = [one for session in sessions for one in each_example(session, features, steps, users, outcomes, waits)]
     return Examples(
         stack(one.arrays for one in found),
         np.array([one.labels for one in found], np.int64).reshape(len(found), steps),
@@ -121,7 +151,7 @@ class _Moment(msgspec.Struct, frozen=True):
     weight: float
 
 
-def _of_session(
+def each_example(
     session: Session,
     features: Features,
     steps: int,
@@ -129,6 +159,7 @@ def _of_session(
     outcomes: Outcomes | None,
     waits: bool,
 ) -> Iterator[_Example]:
+    """Yield what one session teaches, an example a context; see `examples`."""
     numbers = [features.number(key) for key in items_of(session, features.kind)]
     user = users.get(session.user, len(users))
     paying = None if outcomes is None else outcomes(session)

@@ -11,6 +11,7 @@ import msgspec
 from preloader.evaluation import BASELINES, Candidate, Row, Task, evaluate
 from preloader.evaluation.cases import learnable
 from preloader.history import Session
+from preloader.learning.parallel import Backend
 from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
 from preloader.ports import Predictor
@@ -67,13 +68,21 @@ class Fitted(msgspec.Struct, frozen=True):
     networks: list[NetworkFacts] = []
 
 
-def fit(parts: Parts, recipe: Recipe, *, workplace: Path | None = None, on_step: OnStep = lambda label: None) -> Fitted:
+def fit(
+    parts: Parts,
+    recipe: Recipe,
+    *,
+    workplace: Path | None = None,
+    backend: Backend | None = None,
+    on_step: OnStep = lambda label: None,
+) -> Fitted:
     """Validate and fit a recipe's model.
 
     Args:
         parts: What may be learned from.
         recipe: What is to be trained.
-        workplace: Where checkpoints are kept, and gone on from; nowhere if not given.
+        workplace: Where checkpoints and examples are kept, and gone on from; examples are in memory if not given.
+        backend: Where examples that are kept are made; this process by default.
         on_step: Called with a label after each session that was learned or scored, and each epoch.
 
     Raises:
@@ -84,7 +93,7 @@ def fit(parts: Parts, recipe: Recipe, *, workplace: Path | None = None, on_step:
     if recipe.model == "sequence":
         from preloader.learning.fit_sequence import fit_sequence  # brings in the training stack
 
-        return fit_sequence(parts, recipe, workplace=workplace, on_step=on_step)
+        return fit_sequence(parts, recipe, workplace=workplace, backend=backend, on_step=on_step)
     validation = {kind: validate_online(parts, kind, recipe, on_step) for kind in recipe.data.kinds}
     predictor = online(recipe, recipe.data.kinds)
     learn(predictor, parts.whole, on_step)

@@ -22,11 +22,13 @@ from preloader.evaluation.cases import items_of, learnable
 from preloader.events import Context
 from preloader.history import Session
 from preloader.learning.baselines import NAMES, sklearn_predictor
+from preloader.learning.example_shards import place_of
 from preloader.learning.examples import UNKNOWN, moments, uses_label
 from preloader.learning.export import Precision, to_coreml, to_onnx
 from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
 from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
 from preloader.learning.network import OUTPUTS, USES, SequenceNetwork, parameters
+from preloader.learning.parallel import Backend
 from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
 from preloader.learning.verify import Compared, verify
@@ -53,15 +55,17 @@ class _Expert(msgspec.Struct, frozen=True, eq=False):
         return OnnxPredictor(self.trained.spec(self.calibration), self.trained.users, self.onnx)
 
 
-def fit_sequence(parts: Parts, recipe: Recipe, *, workplace: Path | None, on_step: OnStep) -> Fitted:
+def fit_sequence(
+    parts: Parts, recipe: Recipe, *, workplace: Path | None, backend: Backend | None, on_step: OnStep
+) -> Fitted:
     """Fit networks and their mixture with the online predictor; see `fit`."""
-    drafts = [_draft(parts, kind, recipe, workplace, on_step) for kind in recipe.data.kinds]
+    drafts = [_draft(parts, kind, recipe, workplace, backend, on_step) for kind in recipe.data.kinds]
     mixture = _mixture(parts.fit, drafts, recipe, on_step)
     validation = {draft.trained.features.kind: _validate(parts, draft, recipe, on_step) for draft in drafts}
     _weigh(mixture, parts, drafts, recipe)
     finals = drafts
     if recipe.sequence.refit and len(parts.whole) > len(parts.fit):
-        finals = [_final(parts, draft, recipe, workplace, on_step) for draft in drafts]
+        finals = [_final(parts, draft, recipe, workplace, backend, on_step) for draft in drafts]
     whole = _mixture(parts.whole, finals, recipe, on_step)
     whole.restore_weights(mixture.weights_snapshot())
     whole.forget_sessions()
@@ -76,7 +80,9 @@ def fit_sequence(parts: Parts, recipe: Recipe, *, workplace: Path | None, on_ste
     )
 
 
-def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_step: OnStep) -> _Expert:
+def _draft(
+    parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, backend: Backend | None, on_step: OnStep
+) -> _Expert:
     outcomes = counterfactuals(recipe, kind)
     trained = fit_network(
         parts.fit,
@@ -85,19 +91,25 @@ def _draft(parts: Parts, kind: str, recipe: Recipe, workplace: Path | None, on_s
         held_out=parts.validation,
         outcomes=outcomes,
         checkpoint=workplace and workplace / f"{kind}-draft",
+        backend=backend,
         on_epoch=on_step,
     )
     calibration = Calibration(temperatures=(1.0,) * recipe.sequence.horizon)
     if recipe.sequence.calibrate:
-        calibration = calibration_of(trained, parts.validation, outcomes, recipe.training.waits)
+        place = place_of(workplace, f"{kind}-calibration", recipe, backend)
+        calibration = calibration_of(trained, parts.validation, outcomes, recipe.training.waits, place)
     return _Expert(trained, calibration, _onnx(trained))
 
 
-def _final(parts: Parts, draft: _Expert, recipe: Recipe, workplace: Path | None, on_step: OnStep) -> _Expert:
+def _final(
+    parts: Parts, draft: _Expert, recipe: Recipe, workplace: Path | None, backend: Backend | None, on_step: OnStep
+) -> _Expert:
     kind = draft.trained.features.kind
     outcomes = counterfactuals(recipe, kind)
     checkpoint = workplace and workplace / f"{kind}-final"
-    trained = fit_network(parts.whole, kind, recipe, outcomes=outcomes, checkpoint=checkpoint, on_epoch=on_step)
+    trained = fit_network(
+        parts.whole, kind, recipe, outcomes=outcomes, checkpoint=checkpoint, backend=backend, on_epoch=on_step
+    )
     return _Expert(trained, draft.calibration, _onnx(trained))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,18 @@ from torch import Tensor
 from preloader.history import Session
 from preloader.learning.calibrate import calibrate
 from preloader.learning.checkpoint import Checkpoint, fingerprint
-from preloader.learning.examples import NOTHING, Examples, Outcomes, examples, profiles, users_of, vocabulary_of
+from preloader.learning.example_shards import Place, place_of, prepare
+from preloader.learning.examples import (
+    NOTHING,
+    Examples,
+    ExampleSet,
+    MakeOutcomes,
+    profiles,
+    users_of,
+    vocabulary_of,
+)
 from preloader.learning.network import INPUTS, AnyNetwork, SequenceNetwork
+from preloader.learning.parallel import Backend
 from preloader.learning.recipe import Recipe
 from preloader.learning.trainer import Fit, Learner, averaged, batch_of
 from preloader.ndarray import NDArray
@@ -24,10 +35,10 @@ from preloader.prediction.sequence import Calibration, SequenceSpec
 from preloader.prediction.users import UserVectors
 
 FloatArray = NDArray[np.float32]
-MakeOutcomes = Callable[[Sequence[Session], Sequence[str]], Outcomes]
 OnEpoch = Callable[[str], None]
 
 _CHUNK = 512
+_CALIBRATED = 1 << 24  # figures a step that are calibrated on, at most: more than two numbers need
 
 
 class Trained(msgspec.Struct, frozen=True, eq=False):
@@ -45,7 +56,7 @@ class Trained(msgspec.Struct, frozen=True, eq=False):
     features: Features
     learner: Learner
     users: UserVectors
-    examples: Examples
+    examples: ExampleSet
     losses: list[float]
     held_out: list[float]
 
@@ -74,6 +85,7 @@ def fit_network(
     held_out: Sequence[Session] = (),
     outcomes: MakeOutcomes | None = None,
     checkpoint: Path | None = None,
+    backend: Backend | None = None,
     on_epoch: OnEpoch = lambda label: None,
 ) -> Trained:
     """Fit a network to sessions.
@@ -84,11 +96,14 @@ def fit_network(
         recipe: How.
         held_out: Sessions whose log loss is taken after each epoch, for the curve; nothing is learned from them.
         outcomes: Returns the counterfactual outcomes of a vocabulary, where they are to be learned.
-        checkpoint: Where files are written after each epoch, and gone on from where they are there.
-        on_epoch: Called with a label after each epoch.
+        checkpoint: Where files are written after each epoch, and gone on from where they are there; examples are kept
+            beside it, and otherwise in memory.
+        backend: Where those that are kept are made; this process by default.
+        on_epoch: Called with a label after each epoch, and while examples are made.
 
     Raises:
         ConfigurationError: The checkpoint is damaged, or of another run.
+        WorkError: A worker died.
     """
     vocabulary = vocabulary_of(sessions, kind, recipe.sequence.min_uses, recipe.sequence.max_vocabulary)
     features = Features(kind, vocabulary, recipe.features)
@@ -96,8 +111,11 @@ def fit_network(
     numbers = {name: number for number, name in enumerate(names)}
     steps = recipe.sequence.horizon
     paying = None if outcomes is None else outcomes(sessions, vocabulary)
-    learned = examples(sessions, features, steps, numbers, paying, waits=recipe.training.waits)
-    asked = examples(held_out, features, steps, numbers, waits=False) if held_out else None
+    parent, part = (checkpoint.parent, checkpoint.name) if checkpoint else (None, "")
+    kept_in = [place_of(parent, name, recipe, backend) for name in (part, f"{part}-asked")]
+    taught = partial(prepare, features=features, steps=steps, users=numbers, on_done=on_epoch)
+    learned = taught(sessions, outcomes=paying, waits=recipe.training.waits, place=kept_in[0])
+    asked = taught(held_out, waits=False, place=kept_in[1]) if held_out else None
     members, curves = [], []
     for member in range(recipe.sequence.members):
         training = msgspec.structs.replace(recipe.training, seed=recipe.training.seed + member)
@@ -116,7 +134,7 @@ def fit_network(
 
 
 def _epochs(
-    fit: Fit, checkpoint: Checkpoint | None, asked: Examples | None, on_epoch: OnEpoch
+    fit: Fit, checkpoint: Checkpoint | None, asked: ExampleSet | None, on_epoch: OnEpoch
 ) -> tuple[list[float], list[float]]:
     curve = checkpoint.load(fit) if checkpoint else []
     while fit.epoch < fit.settings.epochs:
@@ -129,30 +147,44 @@ def _epochs(
     return curve[::2], curve[1::2] if asked is not None else []
 
 
-def _held_loss(fit: Fit, asked: Examples) -> float:
+def _held_loss(fit: Fit, asked: ExampleSet) -> float:
     """Return the log loss of the first step with the running means of the weights."""
     raw = {name: value.clone() for name, value in fit.learner.state_dict().items()}
     fit.learner.load_state_dict(fit.means)
     scored = np.flatnonzero((asked.weights == 1.0) & (asked.labels[:, 0] != NOTHING))
-    logs, _ = say(fit.learner, asked, scored)
+    told = [logs[np.arange(len(part)), 0, asked.labels[part, 0]] for part, logs, _ in _said(fit.learner, asked, scored)]
     fit.learner.load_state_dict(raw)
-    return float(-np.mean(logs[np.arange(len(scored)), 0, asked.labels[scored, 0]]))
+    return float(-np.mean(np.concatenate(told)))
 
 
-def say(learner: Learner, asked: Examples, chosen: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def say(learner: Learner, asked: ExampleSet, chosen: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
     """Return the log-probabilities and the log-odds of use of some examples."""
-    learner.eval()
-    logs, odds = [], []
-    with torch.no_grad():
-        for start in range(0, len(chosen), _CHUNK):
-            told, uses = learner(batch_of(asked, chosen[start : start + _CHUNK]))
-            logs.append(told.numpy())
-            odds.append(uses.numpy())
+    _, logs, odds = zip(*_said(learner, asked, chosen), strict=True)
     return np.concatenate(logs), np.concatenate(odds)
 
 
+def _said(
+    learner: Learner, asked: ExampleSet, chosen: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], FloatArray, FloatArray]]:
+    """Yield some of the examples, with what is said of them, until all were there."""
+    learner.eval()
+    for part in _chunks(chosen):
+        with torch.no_grad():
+            told, uses = learner(batch_of(asked, part))
+        yield part, told.numpy(), uses.numpy()
+
+
+def _chunks(chosen: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(chosen), _CHUNK):
+        yield chosen[start : start + _CHUNK]
+
+
 def calibration_of(
-    trained: Trained, sessions: Sequence[Session], outcomes: MakeOutcomes | None = None, waits: bool = True
+    trained: Trained,
+    sessions: Sequence[Session],
+    outcomes: MakeOutcomes | None = None,
+    waits: bool = True,
+    place: Place | None = None,
 ) -> Calibration:
     """Return the calibration of a network on sessions that it was not fitted to.
 
@@ -161,12 +193,16 @@ def calibration_of(
         sessions: What was held out.
         outcomes: Returns the counterfactual outcomes of a vocabulary, where the heads of use are to be calibrated.
         waits: Whether those heads are calibrated on contexts, too, that nothing comes next in.
+        place: Where examples are kept; in memory if not given.
     """
     numbers = {name: number for number, name in enumerate(trained.users.names)}
     paying = None if outcomes is None else outcomes(sessions, trained.features.vocabulary)
-    asked = examples(sessions, trained.features, trained.network.steps, numbers, paying, waits=waits)
-    logs, odds = say(trained.learner, asked, np.arange(len(asked)))
-    return calibrate(logs, odds, asked)
+    asked = prepare(sessions, trained.features, trained.network.steps, numbers, paying, waits=waits, place=place)
+    most = _CALIBRATED // (len(trained.features.vocabulary) + 1)
+    chosen = np.linspace(0, len(asked) - 1, min(len(asked), most)).astype(np.int64)  # all, where they are few enough
+    logs, odds = say(trained.learner, asked, chosen)
+    uses = np.concatenate([asked.take(part).uses for part in _chunks(chosen)])
+    return calibrate(logs, odds, Examples({}, asked.labels[chosen], asked.weights[chosen], asked.users[chosen], uses))
 
 
 def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ _VERSION = 1
 _DESCRIPTION = "shard.json"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OPEN = 128  # shards that are mapped at once: each holds a file open for every array
+_TAKEN = 4_096  # rows after which all are unmapped; reading one may bring 64 kB of its file along
 _BLOCK = 1 << 20
 
 
@@ -55,6 +56,7 @@ def write_shards(
     recipe: Any,
     backend: Backend | None = None,
     on_done: Callable[[str], None] = lambda description: None,
+    describe: Callable[[UserHistory], str] = lambda history: f"user {history.user!r}",
 ) -> Shards:
     """Make every user's shard that is not there yet, and return all of them.
 
@@ -67,6 +69,7 @@ def write_shards(
         recipe: All that ``make`` depends on besides the sessions: anything that JSON can say.
         backend: Where the work is done; this thread by default.
         on_done: Called with a description after each user.
+        describe: Names a user in messages.
 
     Raises:
         ConfigurationError: ``root`` cannot be written, or ``make`` returns what cannot be a shard.
@@ -80,7 +83,7 @@ def write_shards(
     except OSError as error:
         raise ConfigurationError(f"{root}: cannot be made ({error.strerror}); name a directory for shards") from error
     work = partial(_write_shard, str(root), make, _digest(recipe))
-    rows = (backend or Backend("serial")).map(work, users, describe=_describe, on_done=on_done)
+    rows = (backend or Backend("serial")).map(work, users, describe=describe, on_done=on_done)
     return Shards(root, rows)
 
 
@@ -98,6 +101,7 @@ class Shards:
         self._places = {user: place for place, user in enumerate(self.users)}
         self._ends = list(accumulate(rows for _, rows in users))
         self._mapped: OrderedDict[str, dict[str, Array]] = OrderedDict()
+        self._taken = 0
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -121,6 +125,15 @@ class Shards:
             self._mapped.popitem(last=False)
         return mapped
 
+    def each(self, name: str) -> Iterator[Array]:
+        """Yield one array of every user, mapped only while it is looked at.
+
+        Raises:
+            HistoryError: A shard is damaged or gone.
+        """
+        for user in self.users:
+            yield _mapped(self.root / directory_of(user), user)[name]
+
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
         """Return copies of the given rows of every array, in that order: a batch.
 
@@ -143,6 +156,7 @@ class Shards:
                 if name not in batch:
                     batch[name] = np.empty((len(wanted), *array.shape[1:]), array.dtype)
                 batch[name][at] = array[wanted[at] - start]
+        self._forget(len(wanted))
         return batch
 
     def batches(self, size: int, generator: np.random.Generator) -> Iterator[dict[str, Array]]:
@@ -162,12 +176,15 @@ class Shards:
             for first in range(0, len(rows), size):
                 yield self.take(rows[first : first + size])
 
+    def _forget(self, taken: int) -> None:
+        """Unmap everything now and then: pages that were read stay resident for as long as their file is mapped."""
+        self._taken += taken
+        if self._taken >= _TAKEN:
+            self._taken = 0
+            self._mapped.clear()
+
     def _rows(self, place: int) -> range:
         return range(self._ends[place - 1] if place else 0, self._ends[place])
-
-
-def _describe(history: UserHistory) -> str:
-    return f"user {history.user!r}"
 
 
 def _write_shard(root: str, make: MakeArrays, recipe: str, history: UserHistory) -> tuple[str, int]:

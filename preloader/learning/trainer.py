@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preloader.learning.examples import NOTHING, UNKNOWN, Examples
+from preloader.learning.examples import NOTHING, UNKNOWN, Examples, ExampleSet
 from preloader.learning.network import INPUTS, AnyNetwork, AveragedNetwork, SequenceNetwork
 from preloader.learning.settings import TrainingSettings
 
@@ -59,7 +59,7 @@ class Fit:
         settings: How.
     """
 
-    def __init__(self, learner: Learner, examples: Examples, settings: TrainingSettings) -> None:
+    def __init__(self, learner: Learner, examples: ExampleSet, settings: TrainingSettings) -> None:
         self.learner = learner
         self.settings = settings
         self.epoch = 0
@@ -114,17 +114,22 @@ def averaged(learners: Sequence[Learner]) -> Learner:
     return joined.eval()
 
 
-def batch_of(examples: Examples, chosen: np.ndarray) -> dict[str, Tensor]:
+def batch_of(examples: ExampleSet, chosen: np.ndarray) -> dict[str, Tensor]:
     """Return the features of some examples, and ``users``, as tensors."""
-    arrays = {name: torch.from_numpy(array[chosen]) for name, array in examples.arrays.items()}
-    return {**arrays, "users": torch.from_numpy(examples.users[chosen])}
+    return _inputs(examples.take(chosen))
 
 
-def loss_of(learner: Learner, examples: Examples, chosen: np.ndarray, settings: TrainingSettings) -> Tensor:
+def _inputs(batch: Examples) -> dict[str, Tensor]:
+    arrays = {name: torch.from_numpy(array) for name, array in batch.arrays.items()}
+    return {**arrays, "users": torch.from_numpy(batch.users)}
+
+
+def loss_of(learner: Learner, examples: ExampleSet, chosen: np.ndarray, settings: TrainingSettings) -> Tensor:
     """Return the weighted loss of some examples."""
-    told, uses = learner(batch_of(examples, chosen))  # (batch, steps, 1 + V), (batch, 2, 1 + V)
-    labels = torch.from_numpy(examples.labels[chosen])  # (batch, steps)
-    weights = torch.from_numpy(examples.weights[chosen])  # (batch,)
+    batch = examples.take(chosen)
+    told, uses = learner(_inputs(batch))  # (batch, steps, 1 + V), (batch, 2, 1 + V)
+    labels = torch.from_numpy(batch.labels)  # (batch, steps)
+    weights = torch.from_numpy(batch.weights)  # (batch,)
     loss = torch.zeros(())
     for step in range(labels.shape[1]):
         came = labels[:, step] != NOTHING
@@ -134,7 +139,7 @@ def loss_of(learner: Learner, examples: Examples, chosen: np.ndarray, settings: 
         mean = (losses * weights * came).sum() / (weights * came).sum().clamp(min=1e-6)
         share = settings.later_weight if step else 1.0
         loss = loss + share * _STEP_WEIGHTS[min(step, len(_STEP_WEIGHTS) - 1)] * mean
-    return loss + settings.use_weight * _loss_of_uses(uses, torch.from_numpy(examples.uses[chosen]))
+    return loss + settings.use_weight * _loss_of_uses(uses, torch.from_numpy(batch.uses))
 
 
 def _loss_of_uses(odds: Tensor, used: Tensor) -> Tensor:

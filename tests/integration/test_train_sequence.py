@@ -122,7 +122,7 @@ def test_a_tampered_network_is_refused(made, tmp_path):
 def test_a_run_that_was_killed_goes_on_to_the_same_result(recipe, made, tmp_path):
     out = tmp_path / "bundle"
     command = [sys.executable, "-m", "preloader", *arguments(recipe, out, "--set", "training.epochs=200")]
-    checkpoint = tmp_path / ".bundle.training" / "component-draft.safetensors"
+    checkpoint = tmp_path / ".bundle.training" / "component-draft-0.safetensors"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     try:
         while not checkpoint.exists():
@@ -148,7 +148,7 @@ def test_a_resumed_run_is_bit_equal(recipe, made, tmp_path):
     workplace = tmp_path / ".bundle.training"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     try:
-        while not (workplace / "component-draft.safetensors").exists() and process.poll() is None:
+        while not (workplace / "component-draft-0.safetensors").exists() and process.poll() is None:
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
