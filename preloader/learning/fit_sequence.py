@@ -34,7 +34,8 @@ from preloader.learning.recipe import Recipe
 from preloader.learning.verify import Compared, verify
 from preloader.learning.worlds import counterfactuals
 from preloader.ndarray import NDArray
-from preloader.ports import Predictor
+from preloader.ports import Predictor, Snapshot
+from preloader.prediction import OnlinePredictor
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.sequence import Calibration, OnnxPredictor
 from preloader.prediction.uses import EstimatesUse
@@ -60,14 +61,15 @@ def fit_sequence(
 ) -> Fitted:
     """Fit networks and their mixture with the online predictor; see `fit`."""
     drafts = [_draft(parts, kind, recipe, workplace, backend, on_step) for kind in recipe.data.kinds]
-    mixture = _mixture(parts.fit, drafts, recipe, on_step)
-    validation = {draft.trained.features.kind: _validate(parts, draft, recipe, on_step) for draft in drafts}
+    counted = _counted(parts.fit, recipe, on_step)
+    mixture = _mixture(counted, drafts, recipe)
+    validation = {draft.trained.features.kind: _validate(parts, draft, counted, recipe, on_step) for draft in drafts}
     _weigh(mixture, parts, drafts, recipe)
-    finals = drafts
+    finals, whole = drafts, mixture
     if recipe.sequence.refit and len(parts.whole) > len(parts.fit):
         finals = [_final(parts, draft, recipe, workplace, backend, on_step) for draft in drafts]
-    whole = _mixture(parts.whole, finals, recipe, on_step)
-    whole.restore_weights(mixture.weights_snapshot())
+        whole = _mixture(_counted(parts.whole, recipe, on_step), finals, recipe)
+        whole.restore_weights(mixture.weights_snapshot())
     whole.forget_sessions()
     exported = [_exported(final, recipe) for final in finals]
     return Fitted(
@@ -113,17 +115,21 @@ def _final(
     return _Expert(trained, draft.calibration, _onnx(trained))
 
 
-def _mixture(
-    sessions: Sequence[Session], experts: Sequence[_Expert], recipe: Recipe, on_step: OnStep
-) -> MixturePredictor:
+def _counted(sessions: Sequence[Session], recipe: Recipe, on_step: OnStep) -> list[Snapshot]:
+    """Return the states of the online predictors once they have learned sessions."""
     counting = [online(recipe, recipe.data.kinds)]
     if recipe.sequence.second:
         counting.append(online(_deaf(recipe), recipe.data.kinds))
     for predictor in counting:
         learn(predictor, sessions, on_step)
+    return [predictor.snapshot() for predictor in counting]
+
+
+def _mixture(counted: Sequence[Snapshot], experts: Sequence[_Expert], recipe: Recipe) -> MixturePredictor:
+    counting = [OnlinePredictor.from_snapshot(snapshot) for snapshot in counted]
     networks = [expert.predictor() for expert in experts]
-    settings = {"horizon": recipe.sequence.horizon, "calibrate": recipe.sequence.calibrate}
-    return MixturePredictor([*counting, *networks], recipe.data.kinds, **settings)
+    horizon, calibrate = recipe.sequence.horizon, recipe.sequence.calibrate
+    return MixturePredictor([*counting, *networks], recipe.data.kinds, horizon=horizon, calibrate=calibrate)
 
 
 def _deaf(recipe: Recipe) -> Recipe:
@@ -131,11 +137,11 @@ def _deaf(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(recipe, online=msgspec.structs.replace(recipe.online, words=False, label="deaf"))
 
 
-def _validate(parts: Parts, draft: _Expert, recipe: Recipe, on_step: OnStep) -> list[Row]:
+def _validate(parts: Parts, draft: _Expert, counted: Sequence[Snapshot], recipe: Recipe, on_step: OnStep) -> list[Row]:
     """Score the mixture as it learns, its experts, and what they have to beat, on what is held out."""
     kind = draft.trained.features.kind
     task = task_of(parts, kind, recipe)
-    mixture = _mixture(parts.fit, [draft], _only(recipe, kind), lambda label: None)
+    mixture = _mixture(counted, [draft], _only(recipe, kind))
     score = partial(evaluate, task, bootstraps=recipe.validation.bootstraps, on_session=on_step)
     named = [name for name in recipe.validation.baselines if name in NAMES]
     fitted = [Candidate(draft.predictor().name, draft.predictor, fitted=True)]
