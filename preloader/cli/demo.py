@@ -12,15 +12,18 @@ import msgspec
 import typer
 from rich.console import Console
 
+from preloader.cli.cold_start import cold_start
 from preloader.cli.histories import History, read_history
 from preloader.cli.studies import Source, declared_costs, perform, show
-from preloader.errors import HistoryError
+from preloader.errors import BundleError, HistoryError, MissingExtraError, require
 from preloader.evaluation import Task, task_of_split
 from preloader.history import discover_mine
+from preloader.prediction import Bundle, load_bundle
 from preloader.replay.report import verdict
 from preloader.replay.study import Plan
 
 _DATASETS = "PRELOADER_DATASETS"
+_SHIPPED = Path(__file__).parents[2] / "models" / "default"  # in a checkout; an installed package has none
 _DATA_SETS = (
     # The words that come before a call are what preloading gains most from, so the set that has them comes first.
     ("sgd/dev.jsonl.gz", "skill", "dialogues with an assistant: which skill is called next"),
@@ -74,6 +77,18 @@ def demo(
     raise HistoryError("there is no history to demonstrate with")  # unless the simulation is broken
 
 
+def _beginning(console: Console) -> Bundle | None:
+    """Return the bundle that the repository holds, to be learned on top of; none where it cannot be used."""
+    try:
+        require("onnxruntime", "onnx")
+        bundle = load_bundle(_SHIPPED)
+    except (MissingExtraError, BundleError) as error:
+        _say(console, f"Going on with the online predictor alone: {error}.")
+        return None
+    _say(console, f"Beginning with the bundle {_SHIPPED.name}, which other assistants taught.")
+    return bundle
+
+
 def _replay(console: Console, history: History, task: Task, report: Path) -> None:
     plan = Plan(
         kind=task.kind,
@@ -82,8 +97,12 @@ def _replay(console: Console, history: History, task: Task, report: Path) -> Non
         per_user=history.rule.per_user,
         provider=declared_costs(history, None, task.kind),
     )
-    study = perform(plan, Source(history, "the first 80 % of each stream"), report=report, frontier=True)
+    beginning = _beginning(console)
+    source = Source(history, "the first 80 % of each stream", beginning=beginning)
+    study = perform(plan, source, report=report, frontier=True)
     show(study, plan)
+    if beginning is not None:
+        _say(console, cold_start(beginning, plan))
     _say(console, verdict(study.rows))
     _say(console, f"The report: {report.resolve().as_uri()}")
 

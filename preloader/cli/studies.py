@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,13 @@ class Source(msgspec.Struct, frozen=True):
         history: What was read.
         learned_before: What was learned before.
         bundle: The saved predictor to start from; otherwise the plan's fit sessions are learned.
+        beginning: What learns the plan's fit sessions; an online predictor if not given.
     """
 
     history: History
     learned_before: str
     bundle: Path | None = None
+    beginning: Bundle | None = None
 
     @property
     def names(self) -> str:
@@ -101,7 +104,7 @@ def perform(
         require("matplotlib", "report")
     with replacing(report) if report else nullcontext() as page:
         with _bar() as bar:
-            laboratory = Laboratory(plan, _learned(plan, source.bundle, bar))
+            laboratory = Laboratory(plan, _learned(plan, source, bar))
             if frontier is None:
                 frontier = page is not None and laboratory.events <= _QUICK_EVENTS
             task = bar.add_task("replaying", total=laboratory.events * laboratory.runs(frontier))
@@ -211,12 +214,14 @@ def _figures(spread: Metrics) -> dict[str, Any]:
     return figures
 
 
-def _learned(plan: Plan, bundle: Path | None, bar: Progress) -> Callable[[], Predictor]:
+def _learned(plan: Plan, source: Source, bar: Progress) -> Callable[[], Predictor]:
     """Return what makes predictors that have learned the plan's fit sessions, or what the bundle holds."""
-    steps = Settings().steps
-    if bundle is not None:
-        return _unseen(load_bundle(bundle), plan).predictor
-    teacher = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
+    if source.bundle is not None:
+        return partial(_unseen(load_bundle(source.bundle), plan).predictor, kinds=(plan.kind,))
+    fresh: Callable[[], Predictor] = partial(OnlinePredictor, kinds=(plan.kind,), horizon=Settings().steps)
+    if source.beginning is not None:
+        fresh = partial(_unseen(source.beginning, plan).predictor, kinds=(plan.kind,))
+    teacher = fresh()
     task = bar.add_task("learning", total=len(plan.fit))
     for session in plan.fit:
         for event in session.events:
@@ -225,7 +230,7 @@ def _learned(plan: Plan, bundle: Path | None, bar: Progress) -> Callable[[], Pre
     snapshot = teacher.snapshot()
 
     def make() -> Predictor:
-        predictor = OnlinePredictor(kinds=(plan.kind,), horizon=steps)
+        predictor = fresh()
         predictor.restore(snapshot)
         return predictor
 

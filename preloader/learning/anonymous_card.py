@@ -27,7 +27,7 @@ def anonymous_card(fitted: FittedSources, recipe: AnonymousRecipe, command: str)
         f"- {one.description or one.format} Licence: {one.licence or 'not stated'}.{f' <{one.url}>' if one.url else ''}"
         for one in recipe.sources
     )
-    learned = ", ".join(f"{count:,} items of {name}" for name, count in fitted.items.items())
+    learned = "\n".join(f"- {name}: {count:,} items" for name, count in fitted.items.items())
     verified = "\n".join(f"- {line}" for line in fitted.verification)
     rows = "".join(_row(name, who, gain) for name, gains in fitted.validation.items() for who, gain in gains.items())
     return f"""\
@@ -35,17 +35,20 @@ def anonymous_card(fitted: FittedSources, recipe: AnonymousRecipe, command: str)
 
 A beginning for assistants that nobody has seen: a mixture of preloader's online predictor, which is empty and learns
 where it is used, and a network that knows no key's name. The network learned from other assistants how far to believe
-counts, times and words while an assistant is new; of a kind that came {recipe.anonymous.features.max_items:,} times
-it says nothing any more. It runs in ONNX Runtime or CoreML.
+counts, times and words while an assistant is new; once a kind came {recipe.anonymous.features.max_items:,} times, it
+says nothing of it any more. It runs in ONNX Runtime or CoreML.
 
 ## Data
 
 {sources}
 
-Learned were {learned}, and {recipe.invented:,} invented assistants (`preloader.learning.invented`). Only each stream's
-fit part was learned, without its end, which the figures below are from; the manifest lists the hashes of both, and
-`preloader evaluate` refuses to test on them. Of histories whose users share an assistant, the hashes are of the
-history's name, too. The bundle holds weights, no rows of the data and no names of keys.
+Learned was of each source, and of {recipe.invented:,} assistants drawn at random (`preloader.learning.invented`):
+
+{learned}
+
+Only each stream's fit part was learned, without its end, which the figures below are from; the manifest lists the
+hashes of both, and `preloader evaluate` refuses to test on them. Of histories whose users share an assistant, the
+hashes are of the history's name, too. The bundle holds weights, no rows of the data and no names of keys.
 
 ## Network
 

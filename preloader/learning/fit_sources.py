@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from preloader.errors import ConfigurationError
+from preloader.evaluation.cases import items_of
 from preloader.evaluation.first_events import Beginning, Gain
 from preloader.history import Session, SplitRule
-from preloader.learning.anonymous_examples import AnonymousExamples, anonymous_examples
+from preloader.learning.anonymous_examples import AnonymousExamples, Assistant, anonymous_examples
 from preloader.learning.anonymous_fit import batch_of, fit_examples
 from preloader.learning.anonymous_network import INPUTS, OUTPUTS
 from preloader.learning.anonymous_recipe import AnonymousRecipe, SourceRecipe
@@ -35,7 +36,7 @@ from preloader.learning.leave_out import (
     mixture_of,
 )
 from preloader.learning.network import parameters
-from preloader.learning.parts import Parts, count_items, parts_of
+from preloader.learning.parts import Parts, parts_of
 from preloader.learning.recipe import Recipe, ValidationRecipe
 from preloader.prediction import FittedOn
 from preloader.prediction.anonymous import NAME
@@ -75,7 +76,7 @@ class FittedSources(msgspec.Struct, frozen=True):
     Attributes:
         predictor: A mixture that has learned nothing yet but, from others, how to begin.
         fitted_on: What the network learned from.
-        items: How many items of each source and kind it learned.
+        items: How many items of each source and kind it learned, and of invented assistants.
         validation: What each predictor gains on new assistants, by source and kind.
         files: What a bundle must hold beside its state.
         parameters: How many numbers the network learned.
@@ -164,7 +165,7 @@ def fit_sources(given: Sequence[Given], recipe: AnonymousRecipe, on_step: OnStep
     return FittedSources(
         predictor=mixture_of(runtime, training.features, digest=sha256(onnx).hexdigest()),
         fitted_on=_fitted_on(given, parts, recipe),
-        items=_items(given, parts, recipe),
+        items=_items(assistants),
         validation=_validation(given, parts, recipe, runtime, on_step),
         files=files,
         parameters=parameters(network),
@@ -222,10 +223,9 @@ def _fitted_on(given: Sequence[Given], parts: Sequence[Parts], recipe: Anonymous
     )
 
 
-def _items(given: Sequence[Given], parts: Sequence[Parts], recipe: AnonymousRecipe) -> dict[str, int]:
+def _items(assistants: Iterable[Assistant]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for one, part in zip(given, parts, strict=True):
-        for kind, count in count_items(part.fit, _alone(one.recipe, recipe)).items():
-            name = f"{one.recipe.format} {kind}"
-            found[name] = found.get(name, 0) + count
+    for one in assistants:
+        count = sum(len(items_of(session, one.kind)) for session in one.sessions)
+        found[one.source] = found.get(one.source, 0) + count
     return found

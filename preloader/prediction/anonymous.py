@@ -204,6 +204,11 @@ class AnonymousPredictor:
         self._tracker.restore(state.contexts)
         self._latest.clear()
 
+    def is_done(self, kind: str) -> bool:
+        """Return whether nothing more will be said of a kind, since it is no longer new to the assistant."""
+        memory = self._memories.get(kind)
+        return memory is not None and not self._speaks(memory)
+
     def _memory_for(self, kind: str) -> Memory | None:
         memory = self._memories.get(kind)
         if memory is None and (kind in self._kinds if self._kinds is not None else self._has_room()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -49,6 +49,17 @@ def assemble(snapshot: Snapshot, parts: Parts) -> Predictor:
     if make is None:
         raise BundleError(f"it is of the predictor {name!r}; known are {', '.join(_MAKERS)}")
     return make(snapshot, parts)
+
+
+def narrowed(snapshot: Snapshot, kinds: Sequence[str]) -> Snapshot:
+    """Return a state that learns no further kinds but these, where it would learn every kind that it meets."""
+    meta = dict(snapshot.meta)
+    if meta.get("kinds", kinds) is None:
+        meta["kinds"] = list(kinds)
+    experts = meta.get("experts")
+    if isinstance(experts, list):
+        meta["experts"] = [narrowed(Snapshot(one, {}), kinds).meta if isinstance(one, dict) else one for one in experts]
+    return Snapshot(meta, snapshot.arrays)
 
 
 def _online(snapshot: Snapshot, parts: Parts) -> Predictor:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import msgspec
 from preloader.errors import BundleError
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction.arrays import decode_arrays, encode_arrays
-from preloader.prediction.assembly import Parts, RuntimeChoice, assemble
+from preloader.prediction.assembly import Parts, RuntimeChoice, assemble, narrowed
 from preloader.prediction.bundle_files import (
     ARRAYS,
     CARD,
@@ -55,18 +55,20 @@ class Bundle(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
-    def predictor(self, runtime: RuntimeChoice = "auto") -> Predictor:
+    def predictor(self, runtime: RuntimeChoice = "auto", kinds: Sequence[str] | None = None) -> Predictor:
         """Return a new predictor in the bundle's state.
 
         Args:
             runtime: What runs its networks, if it has any; ``auto`` takes CoreML on macOS, ONNX Runtime elsewhere.
+            kinds: The kinds that it may learn beyond those that it knows, where it would learn every kind it meets.
 
         Raises:
             BundleError: No predictor of this program has such a state, or it is damaged.
             MissingExtraError: What runs the networks is not installed.
         """
         try:
-            return assemble(self.snapshot, Parts(self.files, runtime))
+            snapshot = self.snapshot if kinds is None else narrowed(self.snapshot, kinds)
+            return assemble(snapshot, Parts(self.files, runtime))
         except BundleError as error:
             raise BundleError(f"{self.path}: {error}") from error
 

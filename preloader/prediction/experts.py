@@ -41,7 +41,7 @@ class Expert(Predictor, Distributes, Protocol):
     (`EstimatesUse`), be inferred off the loop (`StagedPredictor`; once a request is finished, ``distribution`` of its
     context must be quick; its ``keep`` is called in place of ``finish`` where it has one, which spares it predictions
     that nobody asks for), and have a whole number ``revision``, which grows whenever it changes otherwise than by
-    ``learn_one``.
+    ``learn_one``. Where it has ``is_done(kind)``, it says by that that it will never speak of the kind again.
     """
 
 
@@ -244,9 +244,12 @@ class MixturePredictor:
 
     def _mixture_for(self, kind: str) -> KindMixture | None:
         mixture = self._mixtures.get(kind)
-        if mixture is None and self._kinds is None and len(self._mixtures) < self.settings.max_kinds:
+        if mixture is None and (kind in self._kinds if self._kinds is not None else self._has_room()):
             mixture = self._mixtures[kind] = self._new_mixture()
         return mixture
+
+    def _has_room(self) -> bool:
+        return len(self._mixtures) < self.settings.max_kinds
 
     def _panel(self, kind: str, context: Context) -> Panel:
         def ask() -> list[Distribution]:
@@ -257,6 +260,9 @@ class MixturePredictor:
 
     def _predictions(self, kind: str, context: Context, steps: int) -> list[Prediction]:
         """Return the likeliest keys of a kind, likeliest next item first, ties as the experts name them."""
+        alone = self._left_alone(kind)
+        if alone is not None:
+            return [one for one in alone.predict(context, steps) if kind_of(one.key) == kind]
         told = self.distribution(context, kind, steps)
         if not told.index:
             return []
@@ -268,6 +274,11 @@ class MixturePredictor:
         hopeful = (chances >= _HOPELESS_STEP).any(axis=0) | (uses[0] >= _HOPELESS_USE)
         columns = zip(keys, chances.T.tolist(), *uses.tolist(), hopeful.tolist(), strict=True)
         return [Prediction(key, tuple(steps), loaded, soon) for key, steps, loaded, soon, is_kept in columns if is_kept]
+
+    def _left_alone(self, kind: str) -> Expert | None:
+        """Return the expert that speaks of a kind when all others are done with it: it is taken at its own word."""
+        others = [one for one in self.experts if not (hasattr(one, "is_done") and one.is_done(kind))]
+        return others[0] if len(others) == 1 < len(self.experts) else None
 
     def _uses(self, kind: str, context: Context, keys: Sequence[str], chances: FloatArray) -> FloatArray:
         """Return P(used if loaded) and P(used soon); where no expert can say, as if the steps were independent."""
