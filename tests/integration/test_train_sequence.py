@@ -161,3 +161,18 @@ def test_a_resumed_run_is_bit_equal(recipe, made, tmp_path):
     for name, array in one.snapshot.arrays.items():
         np.testing.assert_array_equal(array, other.snapshot.arrays[name])
     assert not workplace.exists()
+
+
+def test_work_divided_among_processes_comes_to_the_same_bytes(recipe, made, tmp_path, monkeypatch):
+    monkeypatch.setattr("preloader.learning.example_shards._EVENTS", 100)  # many shards, where the other had one
+    trained(recipe, tmp_path / "bundle", "--jobs", "2")
+    one, other = load_bundle(made[0]), load_bundle(tmp_path / "bundle")
+    assert one.files.keys() == other.files.keys()
+    assert all(one.files[name] == other.files[name] for name in one.files if not name.endswith(".png"))
+    for name in ("state.json", "arrays.npz"):
+        assert (made[0] / name).read_bytes() == (tmp_path / "bundle" / name).read_bytes()
+
+
+def test_a_cluster_that_does_not_answer_is_told(recipe, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"^--scheduler 'tcp://127.0.0.1:1' does not answer"):
+        trained(recipe, tmp_path / "bundle", "--scheduler", "tcp://127.0.0.1:1")
