@@ -1,9 +1,9 @@
 """How time and memory grow with a history: ``python -m benchmarks.bench_growth [--events 1000,10000,…] [--json]``.
 
 Histories of one kind and growing size are generated; each stage runs on each of them in a process of its own, whose
-processor time and peak memory the system counts. What a process takes that does nothing but import is measured, too,
-and subtracted before the growth is fitted: figure = c · events ** exponent, by least squares on logarithms over the
-sizes from 10,000 on. An exponent of 1 is linear growth, 0 none.
+processor time and peak memory the system counts. What a process takes that does nothing but import is measured, too
+(`nothing`; `stack` for `train`), and subtracted before the growth is fitted: figure = c · events ** exponent, by least
+squares on logarithms over the sizes from 10,000 on. An exponent of 1 is linear growth, 0 none.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from preloader.events import Event
 from preloader.history import Session, SplitRule, load_sessions, read, write
 from preloader.history.partitions import PartitionedHistory, write_partitions
 from preloader.learning.outcomes import OutcomeWorld
+from preloader.learning.recipe import DataRecipe, Recipe
+from preloader.learning.settings import NetworkSettings, TrainingSettings
 from preloader.learning.shards import write_shards
 from preloader.ports import Predictor
 from preloader.prediction import OnlinePredictor
@@ -36,7 +38,7 @@ from preloader.prediction.features import Features, FeatureSettings
 
 SIZES = (1_000, 10_000, 100_000)
 _FITTED_FROM = 10_000
-_ONLINE_MOST = 100_000
+_MOST = {"train": 100_000, "online": 100_000}
 _USER_EVENTS, _SESSION_EVENTS = 500, 10
 _KEYS = tuple(f"tool:item{number}" for number in range(30))
 _SETTINGS = FeatureSettings(rows=8, texts=1, words=8)
@@ -102,6 +104,24 @@ def prepare(place: Path) -> None:
         pass
 
 
+def stack(place: Path) -> None:
+    """Take what importing the training stack takes, too."""
+    import preloader.learning.lookahead  # noqa: F401
+
+
+def train(place: Path) -> None:
+    """Fit a small network for two epochs, on examples that are made, kept and read as `preloader train` does."""
+    from preloader.learning.lookahead import fit_network  # brings in the training stack
+    from preloader.learning.worlds import counterfactuals
+
+    network = NetworkSettings(width=16, hidden=32, word_width=8, user_width=4)
+    data, training = DataRecipe("jsonl", ("tool",)), TrainingSettings(epochs=2)
+    recipe = Recipe("growth", "sequence", data, features=_SETTINGS, network=network, training=training)
+    sessions = load_sessions(place / "events.jsonl")
+    outcomes = counterfactuals(recipe, "tool")
+    fit_network(sessions, "tool", recipe, outcomes=outcomes, checkpoint=place / "training" / "tool")
+
+
 def order2(place: Path) -> None:
     """Evaluate order-2 counting, frozen."""
     _evaluate(place, partial(BASELINES["order2"], kinds=("tool",)))
@@ -118,8 +138,9 @@ def _evaluate(place: Path, make: Callable[[], Predictor]) -> None:
 
 
 STAGES: dict[str, Callable[[Path], None]] = {
-    stage.__name__: stage for stage in (nothing, convert, outcomes, prepare, order2, online)
+    stage.__name__: stage for stage in (nothing, convert, outcomes, prepare, stack, train, order2, online)
 }
+_BASES = {"train": "stack"}
 
 
 def measure(sizes: Sequence[int]) -> Iterator[Measured]:
@@ -129,7 +150,7 @@ def measure(sizes: Sequence[int]) -> Iterator[Measured]:
             place = Path(held)
             count = write(history(events), place / "events.jsonl", "jsonl")
             for stage in STAGES:
-                if stage != "online" or events <= _ONLINE_MOST:
+                if events <= _MOST.get(stage, events):
                     cpu_s, peak_bytes = _run(stage, place)
                     row = Measured(stage, count, cpu_s, peak_bytes, _disk_bytes(place, stage))
                     print(msgspec.json.encode(row).decode(), file=sys.stderr)  # the largest take minutes
@@ -159,22 +180,25 @@ def _run(stage: str, place: Path) -> tuple[float, int]:
 
 
 def _disk_bytes(place: Path, stage: str) -> int:
-    folder = {"convert": "history", "prepare": "shards"}.get(stage)
+    folder = {"convert": "history", "prepare": "shards", "train": "training/examples-tool"}.get(stage)
     return sum(file.stat().st_size for file in (place / folder).rglob("*") if file.is_file()) if folder else 0
 
 
 def _table(rows: Sequence[Measured]) -> str:
-    base = {row.events: row for row in rows if row.stage == "nothing"}
-    sizes = list(base)
+    bases = {(row.stage, row.events): row for row in rows}
+    sizes = list(dict.fromkeys(row.events for row in rows))
     lines = ["| stage | " + " | ".join(f"{n:,}" for n in sizes) + " | time ~ n^ | memory ~ n^ |"]
     lines.append("|---" * (len(sizes) + 3) + "|")
     for stage in STAGES:
         own = [row for row in rows if row.stage == stage]
         cells = [f"{row.cpu_s:.1f} s, {row.peak_bytes / _MB:,.0f} MB" for row in own] + ["-"] * (len(sizes) - len(own))
         events = [row.events for row in own]
-        time = exponent(events, [row.cpu_s - base[row.events].cpu_s for row in own])
-        memory = exponent(events, [max(_MB, row.peak_bytes - base[row.events].peak_bytes) for row in own])
-        shown = ["-" if stage == "nothing" or fit is None else f"{fit:.2f}" for fit in (time, memory)]
+        base = [bases[_BASES.get(stage, "nothing"), row.events] for row in own]
+        time = exponent(events, [row.cpu_s - under.cpu_s for row, under in zip(own, base, strict=True)])
+        memory = exponent(
+            events, [max(_MB, row.peak_bytes - under.peak_bytes) for row, under in zip(own, base, strict=True)]
+        )
+        shown = ["-" if stage in ("nothing", "stack") or fit is None else f"{fit:.2f}" for fit in (time, memory)]
         lines.append("| " + " | ".join([f"`{stage}`", *cells, *shown]) + " |")
     lines += [
         f"\n`{row.stage}` wrote {row.disk_bytes / row.events:,.0f} bytes an event."

@@ -37,7 +37,7 @@ _VERSION = 1
 _DESCRIPTION = "shard.json"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OPEN = 128  # shards that are mapped at once: each holds a file open for every array
-_TAKEN = 4_096  # rows after which all are unmapped; reading one may bring 64 kB of its file along
+_TAKEN = 1_024  # rows after which all are unmapped: reading one may bring 64 kB of its file along
 _BLOCK = 1 << 20
 
 
