@@ -12,7 +12,7 @@ from preloader.learning.recipe import Recipe
 CURVE = "training.png"
 
 _HEADER = """\
-| kind | predictor | learning | step | items | top-1 (95 % interval) | top-3 | top-5 | MRR | log loss | ECE | decisions |
+| kind | predictor | learning | step | n | top-1 (95 % interval) | top-3 | top-5 | MRR | log loss | ECE | decisions |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
 _WHAT = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import msgspec
@@ -95,7 +96,8 @@ def _package(name: str, parts: Parts) -> str | None:
     """Return the CoreML program that a network is to run as, if it is to."""
     package = f"{name}-fp16.mlpackage"
     has_package = any(file.startswith(f"{package}/") for file in parts.files)
-    wanted = parts.runtime == "coreml" or (parts.runtime == "auto" and sys.platform == "darwin" and has_package)
+    can_run = sys.platform == "darwin" and find_spec("coremltools") is not None
+    wanted = parts.runtime == "coreml" or (parts.runtime == "auto" and can_run and has_package)
     return package if wanted else None
 
 

@@ -177,9 +177,15 @@ class SequencePredictor:
         return Request(context, arrays, steps)
 
     def infer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Ask the network, once for all; see `StagedPredictor`."""
+        """Ask the network, once for all; see `StagedPredictor`.
+
+        Raises:
+            BundleError: The network does not fit the spec, or says what is no number.
+        """
         said = self.runtime.run(stack(one.arrays for one in requests))
-        logs, odds = said["log_probabilities"].astype(np.float64), said["uses"].astype(np.float64)
+        keys = len(self.spec.vocabulary) + 1
+        logs = _checked(said, "log_probabilities", (len(requests), self.horizon, keys))
+        odds = _checked(said, "uses", (len(requests), 2, keys))
         return [Answer(self._softmax(logs[at]), self._used(odds[at])) for at in range(len(requests))]
 
     def finish(self, request: Request, answer: Answer) -> list[Prediction]:
@@ -284,6 +290,17 @@ class CoreMLPredictor(SequencePredictor):
 
     def __init__(self, spec: SequenceSpec, users: UserVectors, runtime: CoreMLRuntime, digest: str = "") -> None:
         super().__init__(spec, runtime, users, digest)
+
+
+def _checked(said: Mapping[str, NDArray[np.generic]], name: str, shape: tuple[int, ...]) -> FloatArray:
+    """Return an output of the network, once it is known to be what the spec says."""
+    output = said.get(name)
+    if output is None or output.shape != shape:
+        found = "missing" if output is None else f"of shape {output.shape}"
+        raise BundleError(f"the network's output {name!r} is {found}, and its state asks for {shape}")
+    if not np.isfinite(output).all():
+        raise BundleError(f"the network's output {name!r} holds what is no number")
+    return output.astype(np.float64)
 
 
 def read_sequence(snapshot: Snapshot) -> tuple[SequenceSpec, UserVectors]:
