@@ -47,10 +47,10 @@ def test_results_are_those_of_one_process_bit_for_bit_and_in_order(backend):
     assert backend.map(work.digest, []) == []
 
 
-def test_work_is_done_by_several_processes_on_one_thread_each(backend):
+def test_work_is_done_by_other_processes_on_one_thread_each(backend):
     processes = set(backend.map(work.process, range(10)))
     assert (processes == {os.getpid()}) == (backend.kind in ("serial", "threading"))
-    assert len(processes) == (1 if backend.kind in ("serial", "threading") else 2)
+    assert len(processes) <= 2  # on a busy machine one worker may have done it all before the other was there
     assert set(backend.map(work.threads, range(4))) == {1}
 
 
