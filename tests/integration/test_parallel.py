@@ -51,7 +51,8 @@ def test_work_is_done_by_other_processes_on_one_thread_each(backend):
     processes = set(backend.map(work.process, range(10)))
     assert (processes == {os.getpid()}) == (backend.kind in ("serial", "threading"))
     assert len(processes) <= 2  # on a busy machine one worker may have done it all before the other was there
-    assert set(backend.map(work.threads, range(4))) == {1}
+    if backend.kind != "threading":  # OpenMP counts threads for each thread apart, and torch may be loaded by now
+        assert set(backend.map(work.threads, range(4))) == {1}
 
 
 def test_an_error_names_the_item_in_one_sentence(backend):
