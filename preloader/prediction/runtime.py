@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from preloader.errors import BundleError
 from preloader.ndarray import NDArray
 
 
@@ -35,3 +36,25 @@ class Runtime(Protocol):
             BundleError: They are not the arrays that this network takes, or it fails on them.
         """
         ...
+
+
+def checked_output(said: Mapping[str, NDArray[np.generic]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return an output of a network, once it is known to be what is asked of it.
+
+    Args:
+        said: What `Runtime.run` returned.
+        name: Which output.
+        shape: What its shape must be.
+
+    Raises:
+        BundleError: It is missing, of another shape or type, or holds what is no number.
+    """
+    output = said.get(name)
+    if output is None or output.shape != shape:
+        found = "missing" if output is None else f"of shape {output.shape}"
+        raise BundleError(f"the network's output {name!r} is {found}, and its state asks for {shape}")
+    if not np.issubdtype(output.dtype, np.floating):
+        raise BundleError(f"the network's output {name!r} is of type {output.dtype}, and must be of floats")
+    if not np.isfinite(output).all():
+        raise BundleError(f"the network's output {name!r} holds what is no number")
+    return output.astype(np.float64)

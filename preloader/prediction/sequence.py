@@ -18,7 +18,7 @@ from preloader.prediction.coreml import CoreMLRuntime
 from preloader.prediction.distribution import Distribution, likeliest
 from preloader.prediction.features import Arrays, Features, FeatureSettings, stack
 from preloader.prediction.onnx import OnnxRuntime
-from preloader.prediction.runtime import Runtime
+from preloader.prediction.runtime import Runtime, checked_output
 from preloader.prediction.state import fitting
 from preloader.prediction.users import UserVectors
 
@@ -160,6 +160,13 @@ class SequencePredictor:
             return Distribution({}, np.zeros((steps, 0)))
         return Distribution(self._index, self.answer(context).probabilities[:steps, 1:])
 
+    def said(self, context: Context, kind: str, steps: int) -> Distribution | None:
+        """Return what it last said of a session, if that was this very context; asks nothing. See `Expert`."""
+        latest = self._answers.get((context.user, context.session))
+        if kind != self.spec.kind or latest is None or latest[0] != context:
+            return None
+        return Distribution(self._index, latest[1].probabilities[:steps, 1:])
+
     def answer(self, context: Context) -> Answer:
         """Return what the network says of a context; of a session's latest one without asking it again."""
         latest = self._answers.get((context.user, context.session))
@@ -184,8 +191,8 @@ class SequencePredictor:
         """
         said = self.runtime.run(stack(one.arrays for one in requests))
         keys = len(self.spec.vocabulary) + 1
-        logs = _checked(said, "log_probabilities", (len(requests), self.horizon, keys))
-        odds = _checked(said, "uses", (len(requests), 2, keys))
+        logs = checked_output(said, "log_probabilities", (len(requests), self.horizon, keys))
+        odds = checked_output(said, "uses", (len(requests), 2, keys))
         return [Answer(self._softmax(logs[at]), self._used(odds[at])) for at in range(len(requests))]
 
     def finish(self, request: Request, answer: Answer) -> list[Prediction]:
@@ -290,17 +297,6 @@ class CoreMLPredictor(SequencePredictor):
 
     def __init__(self, spec: SequenceSpec, users: UserVectors, runtime: CoreMLRuntime, digest: str = "") -> None:
         super().__init__(spec, runtime, users, digest)
-
-
-def _checked(said: Mapping[str, NDArray[np.generic]], name: str, shape: tuple[int, ...]) -> FloatArray:
-    """Return an output of the network, once it is known to be what the spec says."""
-    output = said.get(name)
-    if output is None or output.shape != shape:
-        found = "missing" if output is None else f"of shape {output.shape}"
-        raise BundleError(f"the network's output {name!r} is {found}, and its state asks for {shape}")
-    if not np.isfinite(output).all():
-        raise BundleError(f"the network's output {name!r} holds what is no number")
-    return output.astype(np.float64)
 
 
 def read_sequence(snapshot: Snapshot) -> tuple[SequenceSpec, UserVectors]:

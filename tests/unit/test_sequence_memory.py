@@ -89,3 +89,16 @@ def test_only_the_likeliest_are_predicted(sample):
     everything = counted(sample).predict(context)
     assert len(everything) > 3
     assert counted(sample, max_predictions=3).predict(context) == everything[:3]
+
+
+def test_what_was_said_of_a_context_is_said_again_without_running_the_network(sample):
+    network, tracker = counted(sample), ContextTracker()
+    context = tracker.observe(event(0, "u", "s"))
+    assert network.said(context, KIND, 3) is None
+    told = network.distribution(context, KIND, 3)
+    again = network.said(context, KIND, 3)
+    assert again is not None
+    assert again.probabilities.tolist() == told.probabilities.tolist()
+    assert network.said(context, "other", 3) is None
+    assert network.said(tracker.observe(event(1, "u", "s")), KIND, 3) is None
+    assert network.runtime.runs == 1
