@@ -181,12 +181,12 @@ class _Call(Generic[T, R]):
     def __init__(self, function: Callable[[T], R], describe: Callable[[T], str], kind: Kind) -> None:
         self.describe = describe
         self._function = function
-        self._apart = kind in ("loky", "dask")
+        self._limit = {"serial": nullcontext, "threading": _one_openmp_thread}.get(kind, single_threaded)
 
     def __call__(self, item: T) -> _Outcome[R]:
         name = self.describe(item)
         try:
-            with single_threaded() if self._apart else nullcontext():
+            with self._limit():
                 return _Outcome(name, result=self._function(item))
         except Exception as error:  # whatever it is, it must reach the user with the name of the item
             return _Outcome(name, error=_named(error, name))
@@ -223,7 +223,7 @@ def single_threaded() -> Iterator[None]:
     """Have BLAS, OpenMP and torch compute on one thread, as far as they are loaded."""
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else 1
-    with _one_blas_thread():
+    with _one_library_thread():
         try:
             if torch and threads != 1:
                 torch.set_num_threads(1)
@@ -244,10 +244,17 @@ def _follow(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _one_blas_thread() -> AbstractContextManager[Any]:
+def _one_openmp_thread() -> AbstractContextManager[Any]:
+    """Limit the calling thread, for which OpenMP counts apart, and nothing that other threads share."""
+    if torch := sys.modules.get("torch"):
+        torch.get_num_threads()  # what it does first in a new thread is to set that thread's number itself
+    return _one_library_thread("openmp")
+
+
+def _one_library_thread(user_api: str | None = None) -> AbstractContextManager[Any]:
     if importlib.util.find_spec("threadpoolctl") is None:  # it comes with scikit-learn
         return nullcontext()
-    limited: AbstractContextManager[Any] = importlib.import_module("threadpoolctl").threadpool_limits(1)
+    limited: AbstractContextManager[Any] = importlib.import_module("threadpoolctl").threadpool_limits(1, user_api)
     return limited
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -38,10 +39,25 @@ def process(_: int) -> int:
     return os.getpid()
 
 
+def meet(_: int, *, folder: Path, wanted: int, patience_s: float = 60.0) -> int:
+    """Return this process, once as many as are wanted take part: no worker does it all before another has begun."""
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + patience_s
+    while len(list(folder.iterdir())) < wanted and time.monotonic() < end:
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def threads(_: int) -> int:
     import threadpoolctl
 
     return max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)
+
+
+def torch_threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def user(number: int) -> str:

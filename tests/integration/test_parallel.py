@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 
@@ -47,12 +48,28 @@ def test_results_are_those_of_one_process_bit_for_bit_and_in_order(backend):
     assert backend.map(work.digest, []) == []
 
 
-def test_work_is_done_by_other_processes_on_one_thread_each(backend):
-    processes = set(backend.map(work.process, range(10)))
+def test_work_is_done_by_several_processes_on_one_thread_each(backend, tmp_path):
+    wanted = 1 if backend.kind in ("serial", "threading") else 2
+    processes = set(backend.map(partial(work.meet, folder=tmp_path, wanted=wanted), range(10)))
     assert (processes == {os.getpid()}) == (backend.kind in ("serial", "threading"))
-    assert len(processes) <= 2  # on a busy machine one worker may have done it all before the other was there
-    if backend.kind != "threading":  # OpenMP counts threads for each thread apart, and torch may be loaded by now
-        assert set(backend.map(work.threads, range(4))) == {1}
+    assert len(processes) == (1 if backend.kind in ("serial", "threading") else 2)
+    assert set(backend.map(work.threads, range(4))) == {1}
+
+
+@pytest.mark.parametrize("kind", ["serial", "threading"])
+def test_torch_computes_on_one_thread_and_afterwards_on_as_many_as_before(kind):
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert set(Backend(kind, jobs=2).map(work.torch_threads, range(6))) == {1}
+        with pytest.raises(WorkError):
+            Backend(kind, jobs=2).map(work.divide, range(8))
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == 2  # nor for threads that begin later
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_error_names_the_item_in_one_sentence(backend):
