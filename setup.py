@@ -5,14 +5,23 @@ The ring so far ships as its Python twin (`preloader.ring.BACKEND`), whose recor
 ``native/record.h``.
 """
 
+from pathlib import Path
+
 from setuptools import Extension, setup
+
+KERNEL = Path("native", "kernel")
 
 setup(
     ext_modules=[
         Extension(
             "preloader.prediction._kernel",
-            ["preloader/prediction/_kernel.c"],
-            extra_compile_args=["-O2", "-ffp-contract=off"],  # fused operations would round otherwise than the twin's
+            sorted(map(str, KERNEL.glob("*.c"))),
+            depends=[str(KERNEL / "kernel.h")],
+            extra_compile_args=[
+                "-O2",
+                "-ffp-contract=off",  # fused operations would round otherwise than the twin's
+                "-fvisibility=hidden",  # the module's initialiser is all that others see
+            ],
             optional=True,
         )
     ]

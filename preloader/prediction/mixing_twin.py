@@ -1,4 +1,4 @@
-"""The inner work of the mixture of experts in NumPy: a part of `twin`, and the reference for ``_kernel.c``.
+"""The inner work of the mixture of experts in NumPy: a part of `twin`, and the reference for ``native/kernel``.
 
 All arrays are C-contiguous; what a function changes comes first. Sizes: ``H`` steps of the horizon, ``E`` experts,
 ``V`` voices (the experts and their pool), ``T`` sets of weights, ``S`` rows, each of a step of its own, ``K`` outcomes:

@@ -1,4 +1,4 @@
-"""The predictor's inner work in NumPy: the reference for ``_kernel.c``, which does the same several times faster.
+"""The predictor's inner work in NumPy: the reference for ``native/kernel``, which does the same several times faster.
 
 All arrays are C-contiguous; what a function changes comes first. Sizes: ``H`` steps of the horizon, ``C`` contexts,
 ``S`` successors of a context, ``N`` candidates, ``M`` marks of a session, ``R`` rows of counted contexts, ``W`` words.

@@ -1,0 +1,88 @@
+/* What the words of a session say about each key. */
+
+#include "kernel.h"
+
+static PyObject *score_words(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    Arrays arrays;
+    (void)self;
+    if (open_arrays(&arrays, "*dfII", args, given, 5) < 0) return NULL;
+    Py_ssize_t first = PyLong_AsSsize_t(args[4]), last = PyLong_AsSsize_t(args[5]);
+    unsigned long multiplier = PyLong_AsUnsignedLong(args[6]), shift = PyLong_AsUnsignedLong(args[7]);
+    float scale = (float)PyFloat_AsDouble(args[8]);
+    if (PyErr_Occurred()) {
+        close_arrays(&arrays);
+        return NULL;
+    }
+    double *table = DATA(double, 0);
+    const float *weights = DATA(float, 1);
+    const uint32_t *words = DATA(uint32_t, 2), *keys = DATA(uint32_t, 3);
+    Py_ssize_t heard = LENGTH(2), size = LENGTH(3);
+    if (size < 1 || shift < 1 || shift > 31 || first < 0) return finish(&arrays, BAD_SHAPES);
+    Py_ssize_t horizon = LENGTH(0) / size, buckets = (Py_ssize_t)1 << (32 - shift);
+    if (LENGTH(0) != horizon * size || LENGTH(1) != buckets * horizon || last > horizon)
+        return finish(&arrays, BAD_SHAPES);
+    for (Py_ssize_t key = 0; key < size; key++)
+        for (Py_ssize_t step = first; step < last; step++) {
+            float sum = 0.0f;
+            for (Py_ssize_t word = 0; word < heard; word++) {
+                Py_ssize_t place = (uint32_t)((words[word] ^ keys[key]) * (uint32_t)multiplier) >> shift;
+                sum += weights[place * horizon + step];
+            }
+            table[step * size + key] += sum * scale;
+        }
+    return finish(&arrays, NULL);
+}
+
+static PyObject *learn_words(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    Arrays arrays;
+    (void)self;
+    if (open_arrays(&arrays, "*f*f*BIId", args, given, 7) < 0) return NULL;
+    Py_ssize_t target = PyLong_AsSsize_t(args[6]), step = PyLong_AsSsize_t(args[7]);
+    unsigned long multiplier = PyLong_AsUnsignedLong(args[8]), shift = PyLong_AsUnsignedLong(args[9]);
+    float scale = (float)PyFloat_AsDouble(args[10]), rate = (float)PyFloat_AsDouble(args[11]);
+    float small = (float)PyFloat_AsDouble(args[12]);
+    if (PyErr_Occurred()) {
+        close_arrays(&arrays);
+        return NULL;
+    }
+    float *weights = DATA(float, 0), *squares = DATA(float, 1);
+    uint8_t *is_learned = DATA(uint8_t, 2);
+    const uint32_t *words = DATA(uint32_t, 3), *keys = DATA(uint32_t, 4);
+    Py_ssize_t heard = LENGTH(3), size = LENGTH(4), buckets = LENGTH(2);
+    if (shift < 1 || shift > 31 || buckets != (Py_ssize_t)1 << (32 - shift)) return finish(&arrays, BAD_SHAPES);
+    Py_ssize_t horizon = LENGTH(0) / buckets;
+    if (LENGTH(0) != buckets * horizon || LENGTH(1) != LENGTH(0) || LENGTH(5) != horizon * size || step < 0 ||
+        step >= horizon || target < 0 || target >= size)
+        return finish(&arrays, BAD_SHAPES);
+    const double *probabilities = DATA(double, 5) + step * size;
+    struct pair { Py_ssize_t at; float weight, squares; } *pairs = NULL;
+    if (heard == 0) return finish(&arrays, NULL);
+    if (heard > PY_SSIZE_T_MAX / size / (Py_ssize_t)sizeof *pairs ||
+        (pairs = PyMem_Malloc((size_t)(heard * size) * sizeof *pairs)) == NULL) {
+        close_arrays(&arrays);
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t word = 0, pair = 0; word < heard; word++) /* pairs that share a place all start from the same */
+        for (Py_ssize_t key = 0; key < size; key++, pair++) {
+            Py_ssize_t place = (uint32_t)((words[word] ^ keys[key]) * (uint32_t)multiplier) >> shift;
+            Py_ssize_t at = place * horizon + step;
+            float gradient = (float)((probabilities[key] - (key == target)) * (double)scale);
+            float sum = squares[at] + gradient * gradient;
+            is_learned[place] = 1;
+            pairs[pair].at = at;
+            pairs[pair].squares = sum;
+            pairs[pair].weight = weights[at] - rate * gradient / sqrtf(sum + small);
+        }
+    for (Py_ssize_t pair = 0; pair < heard * size; pair++) {
+        weights[pairs[pair].at] = pairs[pair].weight;
+        squares[pairs[pair].at] = pairs[pair].squares;
+    }
+    PyMem_Free(pairs);
+    return finish(&arrays, NULL);
+}
+
+PyMethodDef words_functions[] = {
+    FUNCTION(score_words, "Add what words say; see twin.score_words."),
+    FUNCTION(learn_words, "Move the weights of words; see twin.learn_words."),
+    {NULL, NULL, 0, NULL},
+};
