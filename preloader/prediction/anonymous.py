@@ -7,6 +7,7 @@ identities that are assigned at random).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,13 +24,14 @@ from preloader.prediction.anonymous_memory import AnonymousSettings, Memory, Mem
 from preloader.prediction.distribution import Distribution
 from preloader.prediction.items import items_in_context, known_before
 from preloader.prediction.online import OnlinePredictor
-from preloader.prediction.runtime import Runtime
+from preloader.prediction.runtime import Runtime, checked_output
 from preloader.prediction.state import split_arrays
 
 NAME = "anonymous"
 VERSION = 1
 _HOPELESS = 1e-4
 _MOST_ODDS = 30.0
+_MAX_REMEMBERED = 64  # sessions whose latest answers are remembered
 
 FloatArray = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]
@@ -55,6 +57,22 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
     keys: Mapping[str, int]
     probabilities: FloatArray
     uses: FloatArray
+
+
+class Remembered(msgspec.Struct, frozen=True, eq=False):
+    """What the network last said of a session.
+
+    Attributes:
+        context: What it was asked about.
+        learned: How many events had been learned by then: later ones may make it say something else.
+        answers: By kind.
+        is_whole: Whether it was asked about every kind of which there was something to say.
+    """
+
+    context: Context
+    learned: int
+    answers: dict[str, Answer]
+    is_whole: bool
 
 
 class AnonymousPredictor:
@@ -92,7 +110,8 @@ class AnonymousPredictor:
         self._tracker = ContextTracker(self.settings.max_sessions)
         self._shares = online is not None
         self._online = online or OnlinePredictor(self._kinds)
-        self._latest: dict[str, tuple[Context, Answer]] = {}
+        self._learned = 0
+        self._remembered: OrderedDict[tuple[str, str], Remembered] = OrderedDict()  # by user and session
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -109,7 +128,7 @@ class AnonymousPredictor:
                     for context, key in items_in_context(before, event, kind):
                         memory.learn(context, key, event.time_s)
         self._tracker.observe(event)
-        self._latest.clear()
+        self._learned += 1
         if not self._shares:
             self._online.learn_one(event)
 
@@ -121,14 +140,18 @@ class AnonymousPredictor:
     def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
         """Return what `predict` says of one kind; what it lacks to 1 is for keys that are no candidates."""
         _check_steps(steps)
-        memory = self._memories.get(kind)
-        if memory is None or not self._speaks(memory):
+        answer = self._answer(context, kind)
+        if answer is None:
             return Distribution({}, np.zeros((steps, 0)))
-        latest = self._latest.get(kind)
-        if latest is None or latest[0] != context:
-            request = Request(context, steps, {kind: self._see(memory, context)})
-            latest = self._latest[kind] = (context, self.infer([request])[0][0])
-        return Distribution(latest[1].keys, latest[1].probabilities[:steps])
+        return Distribution(answer.keys, answer.probabilities[:steps])
+
+    def said(self, context: Context, kind: str, steps: int) -> Distribution | None:
+        """Return what it last said of a session, if that was this very context; asks nothing. See `Expert`."""
+        latest = self._remembered.get((context.user, context.session))
+        if latest is None or kind not in latest.answers or latest.context != context:
+            return None
+        answer = latest.answers[kind]
+        return Distribution(answer.keys, answer.probabilities[:steps])
 
     def begin(self, context: Context, steps: int = 3) -> Request:
         """Return what is to be asked; see `StagedPredictor.begin`."""
@@ -137,29 +160,38 @@ class AnonymousPredictor:
         return Request(context, steps, {kind: self._see(memory, context) for kind, memory in speaking.items()})
 
     def infer(self, requests: Sequence[Request]) -> list[list[Answer]]:
-        """Ask the network, once for all kinds of all requests; see `StagedPredictor.infer`."""
+        """Ask the network, once for all kinds of all requests; see `StagedPredictor.infer`.
+
+        Raises:
+            BundleError: What the network says is of another shape than the settings ask for, or no number.
+        """
         asked = [seen for request in requests for seen in request.seen.values()]
         if not asked:
             return [[] for _ in requests]
         batch = {name: np.stack([seen.arrays[name] for seen in asked]) for name in asked[0].arrays}
         said = self.runtime.run(batch)
-        answers = map(_answer, asked, said["log_probabilities"], said["uses"])
+        keys = self.settings.candidates + 1
+        logs = checked_output(said, "log_probabilities", (len(asked), STEPS, keys))
+        odds = checked_output(said, "uses", (len(asked), 2, keys))
+        answers = map(_answer, asked, logs, odds)
         return [[next(answers) for _ in request.seen] for request in requests]
 
     def finish(self, request: Request, result: Sequence[Answer]) -> list[Prediction]:
         """Return the predictions; see `StagedPredictor.finish`."""
-        for kind, answer in zip(request.seen, result, strict=True):
-            self._latest[kind] = (request.context, answer)
+        self.keep(request, result)
         found = [prediction for answer in result for prediction in _predictions(answer, request.steps)]
         return sorted(found, key=lambda prediction: -prediction.per_step[0])
+
+    def keep(self, request: Request, result: Sequence[Answer]) -> None:
+        """Take note of what `infer` returned, of which ``distribution`` and ``uses`` then speak without delay."""
+        answers = dict(zip(request.seen, result, strict=True))
+        self._remember(Remembered(request.context, self._learned, answers, is_whole=True))
 
     def uses(self, context: Context, keys: Sequence[str]) -> FloatArray:
         """Return P(used if loaded) and P(used soon) of some keys: shape (2, keys); not a number for no candidate."""
         found = np.full((2, len(keys)), np.nan)
         for column, key in enumerate(keys):
-            kind = kind_of(key)
-            self.distribution(context, kind, self.horizon)
-            answer = self._latest[kind][1] if kind in self._latest else None
+            answer = self._answer(context, kind_of(key))
             if answer is not None and key in answer.keys:
                 found[:, column] = answer.uses[:, answer.keys[key]]
         return found
@@ -202,7 +234,14 @@ class AnonymousPredictor:
         self._kinds, self._memories = state.kinds and tuple(state.kinds), memories
         self._online = online or self._online
         self._tracker.restore(state.contexts)
-        self._latest.clear()
+        self._remembered.clear()
+
+    def forget_sessions(self) -> None:
+        """Forget the live sessions; what was learned from them stays."""
+        self._tracker = ContextTracker(self.settings.max_sessions)
+        self._remembered.clear()
+        if not self._shares:
+            self._online.forget_sessions()
 
     def is_done(self, kind: str) -> bool:
         """Return whether nothing more will be said of a kind, since it is no longer new to the assistant."""
@@ -221,6 +260,28 @@ class AnonymousPredictor:
     def _speaks(self, memory: Memory) -> bool:
         """Return whether the assistant is so new yet that there is something to say of a kind."""
         return memory.items < self.settings.max_items
+
+    def _answer(self, context: Context, kind: str) -> Answer | None:
+        """Return what the network says of a kind, asked unless it was already; ``None`` where nothing is to be said."""
+        memory = self._memories.get(kind)
+        if memory is None or not self._speaks(memory):
+            return None
+        latest = self._remembered.get((context.user, context.session))
+        if latest is None or latest.learned != self._learned or latest.context != context:
+            latest = Remembered(context, self._learned, {}, is_whole=False)
+        if kind not in latest.answers and not latest.is_whole:
+            request = Request(context, STEPS, {kind: self._see(memory, context)})
+            answer = self.infer([request])[0][0]
+            latest = msgspec.structs.replace(latest, answers={**latest.answers, kind: answer})
+            self._remember(latest)
+        return latest.answers.get(kind)
+
+    def _remember(self, latest: Remembered) -> None:
+        slot = (latest.context.user, latest.context.session)
+        self._remembered[slot] = latest
+        self._remembered.move_to_end(slot)
+        if len(self._remembered) > _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
 
     def _see(self, memory: Memory, context: Context) -> Seen:
         return see(memory, context, self.settings, self._online.distribution(context, memory.kind, STEPS))
@@ -276,10 +337,10 @@ def _check_steps(steps: int) -> None:
         raise ValueError(f"steps must be from 1 to {STEPS}, not {steps}")
 
 
-def _answer(seen: Seen, logs: NDArray[Any], odds: NDArray[Any]) -> Answer:
+def _answer(seen: Seen, logs: FloatArray, odds: FloatArray) -> Answer:
     last = len(seen.keys) + 1
-    if_loaded, soon = 1.0 / (1.0 + np.exp(-np.clip(odds[:, 1:last].astype(np.float64), -_MOST_ODDS, _MOST_ODDS)))
-    probabilities = np.exp(logs.astype(np.float64))
+    if_loaded, soon = 1.0 / (1.0 + np.exp(-np.clip(odds[:, 1:last], -_MOST_ODDS, _MOST_ODDS)))
+    probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)  # single precision may sum to a little more than 1
     return Answer(seen.keys, probabilities[:, 1:last], np.stack([np.maximum(if_loaded, soon), soon]))
 

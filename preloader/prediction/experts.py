@@ -7,7 +7,7 @@ calibrated as it goes (`calibration`). All of it learns from every item, scored 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from preloader.prediction.mixture_settings import MixtureSettings
 from preloader.prediction.mixture_state import MixtureState, WeightsState, read_state, under
 from preloader.prediction.panel import Panel
 from preloader.prediction.uses import EstimatesUse
+from preloader.telemetry import logger
 
 NAME, WEIGHTS = "mixture", "mixture-weights"
 VERSION = 1
@@ -38,10 +39,13 @@ class Expert(Predictor, Distributes, Protocol):
     """What a mixture is made of: a predictor that gives its whole distribution.
 
     It *abstains* from a step by giving no key any probability. It may also say how likely keys are used
-    (`EstimatesUse`), be inferred off the loop (`StagedPredictor`; once a request is finished, ``distribution`` of its
-    context must be quick; its ``keep`` is called in place of ``finish`` where it has one, which spares it predictions
-    that nobody asks for), and have a whole number ``revision``, which grows whenever it changes otherwise than by
+    (`EstimatesUse`), and have a whole number ``revision``, which grows whenever it changes otherwise than by
     ``learn_one``. Where it has ``is_done(kind)``, it says by that that it will never speak of the kind again.
+
+    It may be inferred off the loop (`StagedPredictor`; once a request is finished, ``distribution`` of its context must
+    be quick). Then it may have ``keep``, which is called in place of ``finish`` and spares it predictions that nobody
+    asks for; and ``said(context, kind, steps)``, which asks nothing, and returns what it last said of a session if that
+    was of this very context, else ``None``.
     """
 
 
@@ -67,6 +71,10 @@ class MixturePredictor:
 
     Raises:
         ConfigurationError: There are no experts, two have one name, or a setting is out of range.
+
+    Attributes:
+        experts: As given.
+        unsound: How many rows held what is no probability, by the expert's name; it was not heard there.
     """
 
     name = NAME
@@ -79,6 +87,8 @@ class MixturePredictor:
         if not names or len(set(names)) != len(names):
             raise ConfigurationError(f"a mixture needs experts of different names, not {names}", field="experts")
         self.settings = MixtureSettings(horizon=horizon, **settings)
+        self.unsound: Counter[str] = Counter()
+        self._is_served = False
         self._staged = {at: expert for at, expert in enumerate(experts) if isinstance(expert, StagedPredictor)}
         self._estimating = {at: expert for at, expert in enumerate(experts) if isinstance(expert, EstimatesUse)}
         self._kinds = None if kinds is None else tuple(dict.fromkeys(kinds))
@@ -98,9 +108,9 @@ class MixturePredictor:
     def learn_one(self, event: Event) -> None:
         """Learn from one event, first the mixture and then its experts; see `Predictor.learn_one`."""
         self._weigh(event)
+        self._learned += 1
         for expert in self.experts:
             expert.learn_one(event)
-        self._learned += 1
         self._tracker.observe(event)
 
     def weigh_one(self, event: Event) -> None:
@@ -120,6 +130,14 @@ class MixturePredictor:
             if follow is not None:
                 follow(event)
                 self._learned += 1
+
+    def use_in_stages(self) -> None:
+        """Learn, from now on, how far to believe staged experts from what they have said alone: nobody is asked then.
+
+        For whoever has the experts inferred off the event loop, which learning must not hold up. An expert that was
+        not asked about the very context of an item sleeps for it, and gets neither credit nor blame.
+        """
+        self._is_served = True
 
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
         """Return predictions for the next ``steps`` items of every kind; see `Predictor.predict`."""
@@ -233,14 +251,14 @@ class MixturePredictor:
             mixture = self._mixture_for(kind)
             if mixture is not None:
                 for context, key in items_in_context(before, event, kind):
-                    mixture.learn(context, self._panel(kind, context), key)
+                    mixture.learn(context, self._panel(kind, context, may_ask=not self._is_served), key)
 
     def _check_steps(self, steps: int) -> None:
         if not 1 <= steps <= self.settings.horizon:
             raise ValueError(f"steps must be from 1 to {self.settings.horizon}, not {steps}")
 
     def _new_mixture(self) -> KindMixture:
-        return KindMixture(len(self.experts), self.settings)
+        return KindMixture(len(self.experts), self.settings, self._count_unsound)
 
     def _mixture_for(self, kind: str) -> KindMixture | None:
         mixture = self._mixtures.get(kind)
@@ -251,12 +269,27 @@ class MixturePredictor:
     def _has_room(self) -> bool:
         return len(self._mixtures) < self.settings.max_kinds
 
-    def _panel(self, kind: str, context: Context) -> Panel:
+    def _panel(self, kind: str, context: Context, *, may_ask: bool = True) -> Panel:
         def ask() -> list[Distribution]:
-            return [expert.distribution(context, kind, self.settings.horizon) for expert in self.experts]
+            return [self._told(number, context, kind, may_ask) for number in range(len(self.experts))]
 
         revision = (self._learned, *(getattr(expert, "revision", 0) for expert in self.experts))
         return self._mixtures[kind].panel(context, revision, ask)
+
+    def _told(self, number: int, context: Context, kind: str, may_ask: bool) -> Distribution:
+        """Return what an expert says, or, where it may not be asked, what it said; no keys where that is nothing."""
+        expert, horizon = self.experts[number], self.settings.horizon
+        said = getattr(self._staged.get(number), "said", None)
+        if may_ask or said is None:
+            return expert.distribution(context, kind, horizon)
+        heard: Distribution | None = said(context, kind, horizon)
+        return Distribution({}, np.zeros((horizon, 0))) if heard is None else heard
+
+    def _count_unsound(self, number: int, rows: int) -> None:
+        name = self.experts[number].name
+        if name not in self.unsound:
+            logger.debug("the expert %r says what is no probability, and is not heard where it does", name)
+        self.unsound[name] += rows
 
     def _predictions(self, kind: str, context: Context, steps: int) -> list[Prediction]:
         """Return the likeliest keys of a kind, likeliest next item first, ties as the experts name them."""
@@ -285,6 +318,7 @@ class MixturePredictor:
         said = np.full((len(self.experts), 2, len(keys)), np.nan)
         for number, expert in self._estimating.items():
             said[number] = expert.uses(context, keys)
+        said[(said < 0.0) | (said > 1.0)] = np.nan
         combined = self._mixtures[kind].uses.combine(said)
         is_unsaid = np.isnan(combined)
         if is_unsaid.any():
@@ -310,7 +344,7 @@ class MixturePredictor:
         mixtures: dict[str, KindMixture] = {}
         try:
             for number, (kind, users) in enumerate(state.users.items()):
-                mixtures[kind] = KindMixture(len(names), settings)
+                mixtures[kind] = KindMixture(len(names), settings, self._count_unsound)
                 mixtures[kind].blend.load(users, under(arrays, f"{number}.blend"))
                 mixtures[kind].uses.load(under(arrays, f"{number}.uses"))
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:

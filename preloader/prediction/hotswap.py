@@ -240,6 +240,8 @@ class HotSwapPredictor:
         self.of_bundle = of_bundle
         self._label = label
         self._staged = live if isinstance(live, StagedPredictor) else None
+        if self._staged is not None and hasattr(live, "use_in_stages"):
+            live.use_in_stages()
         self.name = live.name
 
     def _by_live(self, call: Callable[[Predictor], T]) -> T:

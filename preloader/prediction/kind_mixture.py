@@ -12,7 +12,7 @@ from preloader.ndarray import NDArray
 from preloader.prediction.blend import Blend
 from preloader.prediction.distribution import Distribution
 from preloader.prediction.mixture_settings import MixtureSettings
-from preloader.prediction.panel import Aligner, Panel
+from preloader.prediction.panel import Aligner, OnUnsound, Panel
 from preloader.prediction.pending import Pending
 from preloader.prediction.uses import UseStack
 
@@ -26,13 +26,16 @@ class KindMixture:
     Args:
         experts: How many.
         settings: Bounds, and which parts are on.
+        on_unsound: See `Aligner`.
     """
 
-    def __init__(self, experts: int, settings: MixtureSettings) -> None:
+    def __init__(
+        self, experts: int, settings: MixtureSettings, on_unsound: OnUnsound = lambda expert, rows: None
+    ) -> None:
         self.blend = Blend(experts, settings)
         self.uses = UseStack(experts)
         self._settings = settings
-        self._aligner = Aligner()
+        self._aligner = Aligner(on_unsound)
         self._pending = Pending(experts, settings.horizon, settings.max_sessions)
         self._memo: tuple[object, Panel] | None = None  # an item is learned from what was predicted of it
 

@@ -156,6 +156,12 @@ class LlmExpert:
         self._answers.clear()
         self.revision += 1
 
+    def forget_sessions(self) -> None:
+        """Forget the live sessions and what was answered of them; the candidates stay."""
+        self._tracker = ContextTracker(self._max_sessions)
+        self._answers.clear()
+        self.revision += 1
+
     def _may_ask(self) -> bool:
         """Return whether the budget allows a call now, and take it."""
         now_s = asyncio.get_running_loop().time()

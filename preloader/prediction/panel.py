@@ -4,11 +4,14 @@ Experts name different keys: an online predictor those it met, a network those o
 keys that it does not name is spread over the keys that only others name, in the proportion in which these share their
 own mass; what then remains is for *a key that nobody names*, which gets a column of its own. So every row is a proper
 distribution over the same outcomes, and every outcome, a new key included, can be scored and mixed.
+
+A row that holds what is no probability is not heard, as if its expert slept: it spoils neither what the others say nor
+what is learned of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +26,11 @@ IntArray = NDArray[np.int64]
 
 _SMOOTHING = 1e-4
 """How much of every row is spread evenly, so that no outcome is ruled out and every loss is finite."""
+
+_HIGHEST = 1.0 + 1e-6  # what single precision may make of 1
+
+OnUnsound = Callable[[int, int], None]
+"""Is told an expert's number, and how many rows of it were not heard."""
 
 _Columns = tuple[tuple[str, ...], tuple[int, ...]]
 
@@ -63,13 +71,22 @@ class Alignment:
         """Return the column of a key, the last one for a key that nobody names."""
         return self.index.get(key, len(self.index))
 
-    def probabilities(self, told: Sequence[Distribution], steps: int) -> FloatArray:
-        """Return what the experts say, shape (experts, steps, keys + 1); rows without any mass are all 0."""
+    def probabilities(
+        self, told: Sequence[Distribution], steps: int, on_unsound: OnUnsound = lambda expert, rows: None
+    ) -> FloatArray:
+        """Return what the experts say, shape (experts, steps, keys + 1); rows without any mass are all 0.
+
+        Args:
+            told: What each says.
+            steps: How many rows there are.
+            on_unsound: See `Aligner`.
+        """
         rows = np.zeros((len(told), steps, len(self.index) + 1))
         for row, one, to, own in zip(rows, told, self._to, self._from, strict=True):
             if one.index:
                 given = one.probabilities[:steps]
                 row[: len(given), to] = given[:, own]
+        _silence_unsound(rows, on_unsound)
         total = rows.sum(axis=-1)  # (experts, steps)
         if (total > 1.0).any():
             rows /= np.maximum(total, 1.0)[..., None]
@@ -141,16 +158,21 @@ def joined(panels: Sequence[Panel]) -> Panel:
 
 
 class Aligner:
-    """Makes panels; an alignment is made anew only where the keys have changed."""
+    """Makes panels; an alignment is made anew only where the keys have changed.
 
-    def __init__(self) -> None:
+    Args:
+        on_unsound: Called with an expert's number and how many of its rows held what is no probability.
+    """
+
+    def __init__(self, on_unsound: OnUnsound = lambda expert, rows: None) -> None:
+        self._on_unsound = on_unsound
         self._indices: list[Mapping[str, int]] = []
         self._latest = Alignment(())
 
     def panel(self, told: Sequence[Distribution], steps: int) -> Panel:
         """Return what the experts say of ``steps`` items, of which each may leave out the last ones."""
         alignment = self._aligned(told)
-        rows = alignment.probabilities(told, steps)
+        rows = alignment.probabilities(told, steps, self._on_unsound)
         awake: BoolArray = rows.max(axis=-1) > 0.0  # (experts, steps)
         rows *= 1.0 - _SMOOTHING
         rows += _SMOOTHING / rows.shape[-1]
@@ -174,6 +196,15 @@ class Aligner:
             if len(columns[0]) == len(index):
                 return columns
         return tuple(index), tuple(index.values())
+
+
+def _silence_unsound(rows: FloatArray, on_unsound: OnUnsound) -> None:
+    """Set rows to 0 that hold anything but probabilities: shape (experts, steps, keys + 1)."""
+    sound = (rows.min(axis=-1) >= 0.0) & (rows.max(axis=-1) <= _HIGHEST)  # (experts, steps); False for NaN
+    if not sound.all():
+        rows[~sound] = 0.0
+        for expert in np.flatnonzero(~sound.all(axis=1)).tolist():
+            on_unsound(expert, int((~sound[expert]).sum()))
 
 
 def _places(columns: Sequence[int]) -> slice | IntArray:

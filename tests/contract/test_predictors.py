@@ -22,7 +22,8 @@ from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.hotswap import HotSwapPredictor
-from preloader.testing import FakePredictor, fake_prediction, random_events
+from preloader.prediction.llm_expert import LlmExpert
+from preloader.testing import FakeLanguageModel, FakePredictor, fake_prediction, random_events
 from tests.contract import sequence_samples
 from tests.contract.slot_runtime import SlotRuntime
 
@@ -37,6 +38,7 @@ MAKERS = {
     **LEARNERS,
     "onnx": sequence_samples.onnx,
     "coreml": sequence_samples.coreml,
+    "llm": lambda: LlmExpert(FakeLanguageModel([]), "component"),
     "fake": lambda: FakePredictor({"user": [fake_prediction("component:item0", 0.5, 0.25, 0.25)]}),
 }
 
@@ -180,6 +182,23 @@ def test_a_restored_predictor_is_the_same_and_learns_the_same(make, tmp_path):
     for restored in copies:
         assert [restored.predict(context) for context in contexts] == [predictor.predict(c) for c in contexts]
         assert plain(restored.snapshot()) == plain(predictor.snapshot())
+
+
+FORGETFUL = {name: MAKERS[name] for name in ("online", "anonymous", "llm")}
+FORGETTING = {**FORGETFUL, "mixture": lambda: MixturePredictor([make() for make in FORGETFUL.values()])}
+
+
+@pytest.mark.parametrize("name", FORGETTING)
+def test_forgetting_sessions_leaves_nothing_of_them_and_all_that_was_learned(name):
+    predictor = fitted(FORGETTING[name], random_events(7))
+    told = [(one.key, one.per_step) for one in predictor.predict(Context("u", "new"))]
+    last = contexts_of(random_events(7))[-1]
+    predictor.predict(last)
+    predictor.forget_sessions()
+    assert [(one.key, one.per_step) for one in predictor.predict(Context("u", "new"))] == told
+    assert last.session not in msgspec.json.encode(predictor.snapshot().meta).decode()
+    for event in random_events(8):
+        predictor.learn_one(event)
 
 
 def test_a_snapshot_does_not_change_afterwards(make):

@@ -224,3 +224,51 @@ def test_only_the_kinds_that_were_named_are_predicted():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ConfigurationError, match="candidates"):
         AnonymousSettings(candidates=0)
+
+
+class Broken(SlotRuntime):
+    """Says something else than it ought to of one output, once it is told so."""
+
+    def __init__(self, output, change):
+        super().__init__()
+        self._output, self._change = output, change
+
+    def run(self, inputs):
+        said = super().run(inputs)
+        return said | {self._output: self._change(said[self._output])}
+
+
+def without_first(output):
+    return output[:, :, 1:]
+
+
+def not_a_number(output):
+    return np.where(output == output.max(), np.nan, output)
+
+
+@pytest.mark.parametrize("output", ["log_probabilities", "uses"])
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (without_first, "of shape"),
+        (lambda output: output[0], "of shape"),
+        (not_a_number, "what is no number"),
+        (lambda output: output - np.inf, "what is no number"),
+        (lambda output: output.astype(np.int64), "int64"),
+    ],
+)
+def test_a_network_that_says_something_else_is_an_error(output, change, complaint):
+    predictor = AnonymousPredictor(Broken(output, change))
+    predictor.learn_one(use("a"))
+    with pytest.raises(BundleError, match=f"{output!r}.*{complaint}"):
+        predictor.predict(Context("u", "s"))
+    with pytest.raises(BundleError, match=complaint):
+        predictor.distribution(Context("u", "s"), "k", 1)
+
+
+def test_a_network_that_is_absurdly_sure_still_gives_probabilities():
+    predictor = AnonymousPredictor(Broken("log_probabilities", lambda output: output * 1e30))
+    predictor.learn_one(use("a"))
+    told = predictor.distribution(Context("u", "s"), "k", 3).probabilities
+    assert np.isfinite(told).all()
+    assert (told.sum(axis=1) <= 1.0 + 1e-9).all()
