@@ -20,7 +20,7 @@ import torch
 from benchmarks.harness import ROUNDS, Figure, percentile, ratio, report
 from preloader.events import Context, ContextTracker, Event
 from preloader.learning.export import to_onnx
-from preloader.learning.network import INPUTS, OUTPUTS, SequenceNetwork, as_inputs
+from preloader.learning.network import INPUTS, OUTPUTS, SequenceNetwork
 from preloader.learning.settings import NetworkSettings
 from preloader.manager import PreloadManager
 from preloader.ndarray import NDArray
@@ -148,7 +148,7 @@ def _interleaved_calls(sides: Mapping[str, Callable[[Any], object]], inputs: lis
 
 def _run_torch(network: SequenceNetwork, arrays: Arrays) -> tuple[NDArray[Any], ...]:
     with torch.inference_mode():
-        said = network(*as_inputs({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}))
+        said = network(*(torch.from_numpy(np.asarray(arrays[name])) for name in INPUTS))
         return tuple(one.numpy() for one in said)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from preloader.errors import ExportError
 from preloader.learning.mil_ops import relu, sigmoid
 from preloader.learning.mil_shapes import Array
 
@@ -64,10 +65,10 @@ def lstm(
         unsupported: Clipping and peepholes, which nothing here emits.
 
     Raises:
-        NotImplementedError: One of them is asked for.
+        ExportError: One of them is asked for.
     """
     if unsupported:
-        raise NotImplementedError(f"lstm with {', '.join(unsupported)}")
+        raise ExportError(f"an lstm with {', '.join(unsupported)} is not known here; export one without")
     functions = _ACTIVATIONS[recurrent_activation], _ACTIVATIONS[cell_activation], _ACTIVATIONS[activation]
     there = _Layer(weight_ih, weight_hh, bias, *functions)
     if direction == "forward":

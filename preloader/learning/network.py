@@ -150,8 +150,3 @@ AnyNetwork = SequenceNetwork | AveragedNetwork
 def parameters(network: nn.Module) -> int:
     """Return how many numbers a network learned."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def as_inputs(arrays: dict[str, Tensor], names: Sequence[str] = INPUTS) -> tuple[Tensor, ...]:
-    """Return named tensors in the order of `SequenceNetwork.forward`."""
-    return tuple(arrays[name] for name in names)

@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from preloader.history import group_sessions
 from preloader.learning.export import to_coreml, to_onnx
 from preloader.learning.lookahead import Trained, fit_network, inputs_of
-from preloader.learning.mil_model import MilModel
 from preloader.learning.network import OUTPUTS
 from preloader.learning.recipe import DataRecipe, Recipe
 from preloader.learning.settings import NetworkSettings, TrainingSettings
@@ -16,6 +15,7 @@ from preloader.prediction.features import FeatureSettings
 from preloader.prediction.sequence import Calibration, CoreMLPredictor, OnnxPredictor
 from preloader.prediction.users import UserVectors
 from preloader.testing import random_events
+from tests.contract.mil_model import MilModel
 
 KIND = "component"
 RECIPE = Recipe(

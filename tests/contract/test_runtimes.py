@@ -10,9 +10,9 @@ from torch import nn
 
 from preloader.errors import BundleError
 from preloader.learning.export import to_coreml, to_onnx
-from preloader.learning.mil_model import MilModel
 from preloader.prediction.coreml import CoreMLRuntime
 from preloader.prediction.onnx import OnnxRuntime
+from tests.contract.mil_model import MilModel
 
 OUTPUTS = ("log_probabilities", "uses")
 RUNTIMES = ("onnx", "coreml")
