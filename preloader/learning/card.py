@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 
 from preloader.errors import require
 from preloader.evaluation import Row
-from preloader.learning.fit import Fitted, NetworkFacts
+from preloader.learning.fit import Fitted, NetworkFacts, Used
 from preloader.learning.recipe import Recipe
 
 CURVE = "training.png"
@@ -23,6 +24,20 @@ _WHAT = {
     "sequence": (
         "A mixture of preloader's online predictor, which goes on learning where it is used, and a sequence model that "
         "was\ntrained offline and runs in ONNX Runtime or CoreML. How far each is believed goes on being learned, too."
+    ),
+}
+
+_HOLDS = {
+    "online": (
+        "The bundle holds weights and counts, and in plain words the names of keys, as the histories write them: where "
+        "they\nare commands or paths, the users' own. Contexts, and words that were said, are in it as hashes only; "
+        "there are no events."
+    ),
+    "sequence": (
+        "The bundle holds weights and counts, and in plain words the names of keys, as the histories write them (where "
+        "they\nare commands or paths, the users' own), and the names of the users whom networks or mixture tell apart, "
+        "each with a\nvector, how often they used which key, and how far which expert is believed for them. Contexts, "
+        "and words that were\nsaid, are in it as hashes only; there are no events."
     ),
 }
 
@@ -45,13 +60,15 @@ def card(fitted: Fitted, recipe: Recipe, command: str) -> str:
 Format `{data.format}`; {len(data.sessions):,} sessions, {data.events:,} events, {learned}.
 Licence of the data: {data.licence or "not stated"}.
 
-Only each stream's fit part was learned; the manifest lists the hashes of its sessions, and `preloader evaluate`
-refuses to test on them. The bundle holds weights, counts and the names of keys, no rows of the data.
+{_uses(fitted.used)} The manifest lists
+the hashes of all of them, and `preloader evaluate` refuses to test on any.
+
+{_HOLDS[recipe.model]}
 
 {networks}## Figures
 
-On what was held out (see the recipe's `validation`), before it was learned too. *Frozen*: nothing was learned
-meanwhile; *online*: each item was learned once it was scored.
+On what was held out, by predictors that had not learned it. *Frozen*: nothing was learned meanwhile; *online*: each
+item was learned once it was scored.
 
 {_HEADER}{rows}
 ## Made by
@@ -68,9 +85,10 @@ def plots(fitted: Fitted) -> dict[str, bytes]:
     figure = figures.Figure(figsize=(5.0 * len(fitted.networks), 3.2), layout="constrained")
     for place, network in enumerate(fitted.networks, start=1):
         axes = figure.add_subplot(1, len(fitted.networks), place)
-        epochs = range(1, len(network.losses) + 1)
-        axes.plot(epochs, network.held_out, marker="o", markersize=3, label="held out, step 1")
-        axes.plot(epochs, network.losses, marker="o", markersize=3, label="training, all heads")
+        draft = network.draft
+        epochs = range(1, len(draft.losses) + 1)
+        axes.plot(epochs, draft.held_out, marker="o", markersize=3, label="held out, step 1")
+        axes.plot(epochs, draft.losses, marker="o", markersize=3, label="training, all heads")
         axes.set(title=network.kind, xlabel="epoch", ylabel="log loss")
         axes.legend(frameon=False, fontsize=8)
     written = BytesIO()
@@ -79,13 +97,20 @@ def plots(fitted: Fitted) -> dict[str, bytes]:
 
 
 def _network(facts: NetworkFacts) -> str:
-    warmth = ", ".join(f"{temperature:.2f}" for temperature in facts.temperatures)
+    calibration, draft = facts.calibration, facts.draft
     verified = "\n".join(f"- {line}" for line in facts.verification)
+    what = _size(facts.parameters, facts.vocabulary, facts.users)
+    if facts.refitted:
+        what += (
+            "\nIt was fitted to everything that was learned. Validated and calibrated was a draft of it, which had not "
+            f"learned what was\nheld out: {_size(draft.parameters, draft.vocabulary, draft.users)}"
+        )
     return f"""\
 ## Network for `{facts.kind}`
 
-{facts.parameters:,} parameters, {facts.vocabulary:,} keys, {facts.users:,} users with vectors of their own;
-temperatures {warmth}.
+{what}
+Temperatures of the steps: {_numbers(calibration.temperatures)}; log-odds of use, if loaded and soon, are multiplied by
+{_numbers(calibration.slopes)}, and then {_numbers(calibration.offsets)} is added.
 The exported forms against the trained network:
 
 {verified}
@@ -93,6 +118,24 @@ The exported forms against the trained network:
 ![Training curve]({CURVE})
 
 """
+
+
+def _size(parameters: int, vocabulary: int, users: int) -> str:
+    return f"{parameters:,} parameters, {vocabulary:,} keys, {users:,} users with vectors of their own."
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+def _uses(used: Used) -> str:
+    """Return what the sessions were used for."""
+    if used.both == used.held_out:
+        return (
+            f"Of {used.learned:,} sessions {used.held_out:,} were held out to validate and calibrate, and learned once "
+            "that was done."
+        )
+    return f"{used.learned:,} sessions were learned; {used.held_out:,} others only validated and calibrated."
 
 
 def _row(kind: str, row: Row) -> str:

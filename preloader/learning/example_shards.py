@@ -7,7 +7,6 @@ of random rows touches one place for each.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from preloader.history import Session
 from preloader.learning.examples import Examples, ExampleSet, Outcomes, each_example, examples
 from preloader.learning.parallel import Backend
 from preloader.learning.recipe import Recipe
-from preloader.learning.shards import Shards, write_shards
+from preloader.learning.shards import Shards, file_digest, write_shards
 from preloader.ndarray import NDArray
 from preloader.prediction.features import Features
 
@@ -52,7 +51,7 @@ def place_of(workplace: Path | None, part: str, recipe: Recipe, backend: Backend
     if workplace is None:
         return None
     rows = recipe.outcomes.rows
-    of = [recipe.outcomes, recipe.data.repeats, _file_digest(Path(rows)) if rows else None]
+    of = [recipe.outcomes, recipe.data.repeats, file_digest(Path(rows)) if rows else None]
     return Place(workplace / f"examples-{part}", Backend("serial") if backend is None or rows else backend, of)
 
 
@@ -177,8 +176,3 @@ def _record(features: Features, steps: int) -> np.dtype[np.void]:
 def _small(records: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Return copies of the labels, weights and users, so that the records need not stay mapped."""
     return np.array(records["labels"]), np.array(records["weight"]), np.array(records["user"])
-
-
-def _file_digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -14,7 +14,7 @@ def facts(fitted: Fitted, recipe: Recipe) -> Facts:
     return Facts(
         features=msgspec.to_builtins(recipe.features) if fitted.networks else {},
         vocabulary=sum(one.vocabulary for one in fitted.networks) or None,
-        calibration={one.kind: {"temperatures": one.temperatures} for one in fitted.networks},
+        calibration={one.kind: msgspec.to_builtins(one.calibration) for one in fitted.networks},
         metrics=msgspec.to_builtins(fitted.validation),
         verification={one.kind: one.verification for one in fitted.networks},
         sources=[Source(name=recipe.data.description or recipe.data.format, licence=recipe.data.licence)],

@@ -17,6 +17,7 @@ from preloader.learning.recipe import Recipe
 from preloader.ports import Predictor
 from preloader.prediction import FittedOn, OnlinePredictor
 from preloader.prediction.manifest import session_hash
+from preloader.prediction.sequence import Calibration
 
 BESIDE = "order2"
 """The baseline that stands beside the model in every table."""
@@ -24,18 +25,37 @@ BESIDE = "order2"
 OnStep = Callable[[str], None]
 
 
+class DraftFacts(msgspec.Struct, frozen=True):
+    """What is to be told of the network that was validated, and calibrated on what was held out from it.
+
+    Attributes:
+        parameters: How many numbers it learned.
+        vocabulary: How many keys it knows.
+        users: How many users have a vector of their own.
+        losses: The mean training loss of each epoch.
+        held_out: The log loss of the first step on what was held out, after each epoch.
+    """
+
+    parameters: int
+    vocabulary: int
+    users: int
+    losses: list[float]
+    held_out: list[float]
+
+
 class NetworkFacts(msgspec.Struct, frozen=True):
-    """What is to be told of a network that was fitted.
+    """What is to be told of a network in a bundle.
 
     Attributes:
         kind: What it predicts.
         parameters: How many numbers it learned.
         vocabulary: How many keys it knows.
         users: How many users have a vector of their own.
-        losses: The mean training loss of each epoch, of the network that was validated.
-        held_out: The log loss of the first step on what was held out, after each epoch.
-        temperatures: Of each step.
+        losses: The mean training loss of each epoch.
+        calibration: What its figures are corrected by.
         verification: The differences between the exported forms and torch, in words.
+        refitted: Whether it was fitted anew, to what had been held out, too, after a draft had been validated.
+        draft: That draft; the network itself if it was not fitted anew.
     """
 
     kind: str
@@ -43,9 +63,24 @@ class NetworkFacts(msgspec.Struct, frozen=True):
     vocabulary: int
     users: int
     losses: list[float]
-    held_out: list[float]
-    temperatures: list[float]
+    calibration: Calibration
     verification: list[str]
+    refitted: bool
+    draft: DraftFacts
+
+
+class Used(msgspec.Struct, frozen=True):
+    """How many sessions were used, and what for.
+
+    Attributes:
+        learned: How many the predictor has learned.
+        held_out: How many it, or a draft of it, was validated and calibrated on before it learned them, if it did.
+        both: How many of those it learned in the end.
+    """
+
+    learned: int
+    held_out: int
+    both: int
 
 
 class Fitted(msgspec.Struct, frozen=True):
@@ -55,6 +90,7 @@ class Fitted(msgspec.Struct, frozen=True):
         predictor: The predictor, which has learned everything that may be learned from.
         fitted_on: What it learned from.
         items: How many items of each kind it learned.
+        used: How many sessions it learned, and how many were held out.
         validation: Figures by kind, on what was held out.
         files: What a bundle must hold beside its state.
         networks: What is to be told of the networks.
@@ -63,6 +99,7 @@ class Fitted(msgspec.Struct, frozen=True):
     predictor: Predictor
     fitted_on: FittedOn
     items: dict[str, int]
+    used: Used
     validation: dict[str, list[Row]]
     files: Mapping[str, bytes | Path] = {}
     networks: list[NetworkFacts] = []
@@ -98,7 +135,8 @@ def fit(
     predictor = online(recipe, recipe.data.kinds)
     learn(predictor, parts.whole, on_step)
     predictor.forget_sessions()
-    return Fitted(predictor, fitted_on(parts, recipe), count_items(parts.whole, recipe), validation)
+    items = count_items(parts.whole, recipe)
+    return Fitted(predictor, fitted_on(parts, recipe), items, used(parts, parts.whole), validation)
 
 
 def validate_online(parts: Parts, kind: str, recipe: Recipe, on_step: OnStep) -> list[Row]:
@@ -128,6 +166,13 @@ def learn(predictor: Predictor, sessions: Sequence[Session], on_step: OnStep = l
 def online(recipe: Recipe, kinds: Sequence[str]) -> OnlinePredictor:
     """Return a new online predictor with a recipe's settings."""
     return OnlinePredictor(kinds, **msgspec.structs.asdict(recipe.online))
+
+
+def used(parts: Parts, learned: Sequence[Session]) -> Used:
+    """Return how many sessions were used, given those that were learned in the end."""
+    names = {(one.user, one.session) for one in learned}
+    both = sum((one.user, one.session) in names for one in parts.validation)
+    return Used(len(learned), len(parts.validation), both)
 
 
 def fitted_on(parts: Parts, recipe: Recipe) -> FittedOn:

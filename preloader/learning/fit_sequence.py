@@ -11,11 +11,9 @@ import random
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
-from safetensors.torch import save as encode_tensors
 
 from preloader.evaluation import Candidate, Row, evaluate
 from preloader.evaluation.cases import items_of, learnable
@@ -24,14 +22,25 @@ from preloader.history import Session
 from preloader.learning.baselines import NAMES, sklearn_predictor
 from preloader.learning.example_shards import place_of
 from preloader.learning.examples import UNKNOWN, moments, uses_label
-from preloader.learning.export import Precision, to_coreml, to_onnx
-from preloader.learning.fit import Fitted, NetworkFacts, OnStep, fitted_on, learn, online, task_of, validate_online
+from preloader.learning.export import to_onnx
+from preloader.learning.fit import (
+    DraftFacts,
+    Fitted,
+    NetworkFacts,
+    OnStep,
+    fitted_on,
+    learn,
+    online,
+    task_of,
+    used,
+    validate_online,
+)
+from preloader.learning.forms import Files, forms_of
 from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
 from preloader.learning.network import OUTPUTS, USES, SequenceNetwork, parameters
-from preloader.learning.parallel import Backend
+from preloader.learning.parallel import Backend, single_threaded
 from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
-from preloader.learning.verify import Compared, verify
 from preloader.learning.worlds import counterfactuals
 from preloader.ndarray import NDArray
 from preloader.ports import Predictor, Snapshot
@@ -40,7 +49,6 @@ from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.sequence import Calibration, OnnxPredictor
 from preloader.prediction.uses import EstimatesUse
 
-_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 _VERIFIED_ON = 1_024
 _USES_ASKED = 600  # contexts on which the weights of the experts' probabilities of use are fitted
 
@@ -56,29 +64,36 @@ class _Expert(msgspec.Struct, frozen=True, eq=False):
         return OnnxPredictor(self.trained.spec(self.calibration), self.trained.users, self.onnx)
 
 
+@single_threaded()
 def fit_sequence(
     parts: Parts, recipe: Recipe, *, workplace: Path | None, backend: Backend | None, on_step: OnStep
 ) -> Fitted:
-    """Fit networks and their mixture with the online predictor; see `fit`."""
+    """Fit networks and their mixture with the online predictor; see `fit`.
+
+    On one thread: sums over threads depend on how many there are, and a resumed run has to come to the same bits,
+    whatever the process does besides and wherever the examples were made.
+    """
     drafts = [_draft(parts, kind, recipe, workplace, backend, on_step) for kind in recipe.data.kinds]
     counted = _counted(parts.fit, recipe, on_step)
     mixture = _mixture(counted, drafts, recipe)
     validation = {draft.trained.features.kind: _validate(parts, draft, counted, recipe, on_step) for draft in drafts}
     _weigh(mixture, parts, drafts, recipe)
-    finals, whole = drafts, mixture
+    finals, whole, learned = drafts, mixture, parts.fit
     if recipe.sequence.refit and len(parts.whole) > len(parts.fit):
+        learned = parts.whole
         finals = [_final(parts, draft, recipe, workplace, backend, on_step) for draft in drafts]
-        whole = _mixture(_counted(parts.whole, recipe, on_step), finals, recipe)
+        whole = _mixture(_counted(learned, recipe, on_step), finals, recipe)
         whole.restore_weights(mixture.weights_snapshot())
     whole.forget_sessions()
     exported = [_exported(final, recipe) for final in finals]
     return Fitted(
         whole,
         fitted_on(parts, recipe),
-        count_items(parts.whole, recipe),
+        count_items(learned, recipe),
+        used(parts, learned),
         validation,
         {name: content for files, _ in exported for name, content in files.items()},
-        [_facts(draft, verified) for draft, (_, verified) in zip(drafts, exported, strict=True)],
+        [_facts(draft, final, verified) for draft, final, (_, verified) in zip(drafts, finals, exported, strict=True)],
     )
 
 
@@ -200,45 +215,37 @@ def _onnx(trained: Trained) -> bytes:
     return to_onnx(trained.network, inputs_of(trained, 2), OUTPUTS)
 
 
-def _exported(final: _Expert, recipe: Recipe) -> tuple[dict[str, bytes | Path], list[str]]:
-    """Export a network in every form, verify them all, and return those that a bundle is to hold."""
-    kind = final.trained.features.kind
-    files: dict[str, bytes | Path] = {f"{kind}.onnx": final.onnx}
-    if isinstance(final.trained.network, SequenceNetwork):  # a mean of several is nothing to go on training from
-        files[f"{kind}.safetensors"] = encode_tensors(final.trained.learner.state_dict())
-    example = inputs_of(final.trained, 1)
-    inputs = {name: value.numpy() for name, value in inputs_of(final.trained, _VERIFIED_ON).items()}
-    with TemporaryDirectory() as made:
-        packages: dict[Precision, Path] = {
-            precision: Path(made) / f"{precision}.mlpackage" for precision in _PRECISIONS
-        }
-        for precision, path in packages.items():
-            to_coreml(final.trained.network, example, path, precision, OUTPUTS)
-        verification = verify(final.trained.network, inputs, final.onnx, packages, OUTPUTS)
-        for precision in recipe.sequence.coreml:
-            files |= _package(packages[precision], f"{kind}-{precision}.mlpackage")
-    distinct = min(len(final.trained.examples), _VERIFIED_ON)
-    return files, [f"compared on {distinct:,} inputs", *map(_in_words, *zip(*verification.models.items(), strict=True))]
+def _exported(final: _Expert, recipe: Recipe) -> tuple[Files, list[str]]:
+    """Return the forms of a network that a bundle is to hold, and in words how far all of them are from it."""
+    trained = final.trained
+    return forms_of(
+        trained.features.kind,
+        trained.network,
+        final.onnx,
+        inputs_of(trained, _VERIFIED_ON),
+        OUTPUTS,
+        kept=recipe.sequence.coreml,
+        # a mean of several is nothing to go on training from
+        weights=trained.learner.state_dict() if isinstance(trained.network, SequenceNetwork) else None,
+    )
 
 
-def _in_words(model: str, compared: Compared) -> str:
-    differences = ", ".join(f"{name} within {most:.1e}" for name, most in compared.differences.items())
-    return f"{model}: {differences} nats, likeliest the same in {compared.agreement[OUTPUTS[0]]:.2%}"
-
-
-def _package(path: Path, name: str) -> dict[str, bytes]:
-    return {f"{name}/{file.relative_to(path)}": file.read_bytes() for file in path.rglob("*") if file.is_file()}
-
-
-def _facts(draft: _Expert, verified: list[str]) -> NetworkFacts:
-    trained = draft.trained
+def _facts(draft: _Expert, final: _Expert, verified: list[str]) -> NetworkFacts:
+    trained, drafted = final.trained, draft.trained
     return NetworkFacts(
         kind=trained.features.kind,
         parameters=parameters(trained.network),
         vocabulary=len(trained.features.vocabulary),
         users=len(trained.users.names),
         losses=trained.losses,
-        held_out=trained.held_out,
-        temperatures=list(draft.calibration.temperatures),
+        calibration=final.calibration,
         verification=verified,
+        refitted=final is not draft,
+        draft=DraftFacts(
+            parameters=parameters(drafted.network),
+            vocabulary=len(drafted.features.vocabulary),
+            users=len(drafted.users.names),
+            losses=drafted.losses,
+            held_out=drafted.held_out,
+        ),
     )

@@ -160,7 +160,8 @@ def fit_sources(given: Sequence[Given], recipe: AnonymousRecipe, on_step: OnStep
 
     network = fit_examples(sets, training, learned)
     onnx = to_onnx(network, example_inputs(network, training.features.recent), OUTPUTS)
-    files, verification = forms_of(NAME, network, onnx, inputs_of(sets[0], training.features, _VERIFIED_ON), OUTPUTS)
+    inputs = inputs_of(sets[0], training.features, _VERIFIED_ON)
+    files, verification = forms_of(NAME, network, onnx, inputs, OUTPUTS, weights=network.state_dict())
     runtime = OnnxRuntime(onnx)
     return FittedSources(
         predictor=mixture_of(runtime, training.features, digest=sha256(onnx).hexdigest()),
@@ -170,7 +171,7 @@ def fit_sources(given: Sequence[Given], recipe: AnonymousRecipe, on_step: OnStep
         files=files,
         parameters=parameters(network),
         losses=losses,
-        verification=[f"compared on {min(len(sets[0]), _VERIFIED_ON):,} inputs", *verification],
+        verification=verification,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from preloader.learning.export import Precision, to_coreml
 from preloader.learning.mil_shapes import Array
-from preloader.learning.verify import Compared, verify
+from preloader.learning.verify import Compared, Verification, verify
 
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 
@@ -36,16 +36,17 @@ def forms_of(
         name: What the files are called.
         network: It.
         onnx: Its ONNX model.
-        inputs: Real inputs to compare on, as many as `verify` asks for.
+        inputs: Real inputs to compare on, as many as `verify` asks for; some may be the same.
         outputs: What its outputs are called.
         kept: The precisions of the CoreML programs to give out.
-        weights: What is to be trained on from later; the network's own weights if not given.
+        weights: What is to be trained on from later, if anything is.
 
     Raises:
         ExportError: A form cannot be made, or does not say what the network says.
     """
-    held = dict(network.state_dict() if weights is None else weights)
-    files: Files = {f"{name}.onnx": onnx, f"{name}.safetensors": encode_tensors(held)}
+    files: Files = {f"{name}.onnx": onnx}
+    if weights is not None:
+        files[f"{name}.safetensors"] = encode_tensors(dict(weights))
     with TemporaryDirectory() as made:
         packages = {precision: Path(made) / f"{precision}.mlpackage" for precision in _PRECISIONS}
         for precision, path in packages.items():
@@ -54,12 +55,22 @@ def forms_of(
         verification = verify(network, arrays, onnx, packages, outputs)
         for precision in kept:
             files |= _package(packages[precision], f"{name}-{precision}.mlpackage")
-    return files, [_in_words(model, one, outputs[0]) for model, one in verification.models.items()]
+    return files, in_words(arrays, verification)
 
 
-def _in_words(model: str, compared: Compared, first: str) -> str:
+def in_words(inputs: Mapping[str, Array], verification: Verification) -> list[str]:
+    """Return on how many inputs exported models were compared with a network, and how far each is from it."""
+    distinct = len(set(zip(*([row.tobytes() for row in array] for array in inputs.values()), strict=True)))
+    several = "" if distinct == verification.rows else f", {distinct:,} of them distinct"
+    return [
+        f"compared on {verification.rows:,} inputs{several}",
+        *(_distance(model, one) for model, one in verification.models.items()),
+    ]
+
+
+def _distance(model: str, compared: Compared) -> str:
     differences = ", ".join(f"{name} within {most:.1e}" for name, most in compared.differences.items())
-    return f"{model}: {differences} nats, likeliest the same in {compared.agreement[first]:.2%}"
+    return f"{model}: {differences} nats, likeliest the same in {next(iter(compared.agreement.values())):.2%}"
 
 
 def _package(path: Path, name: str) -> dict[str, bytes]:

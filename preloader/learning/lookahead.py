@@ -27,10 +27,10 @@ from preloader.learning.examples import (
 from preloader.learning.network import INPUTS, AnyNetwork, SequenceNetwork
 from preloader.learning.parallel import Backend
 from preloader.learning.recipe import Recipe
+from preloader.learning.shards import file_digest
 from preloader.learning.trainer import Fit, Learner, averaged, batch_of
 from preloader.ndarray import NDArray
 from preloader.prediction.features import Features
-from preloader.prediction.manifest import session_hash
 from preloader.prediction.sequence import Calibration, SequenceSpec
 from preloader.prediction.users import UserVectors
 
@@ -117,13 +117,14 @@ def fit_network(
     learned = taught(sessions, outcomes=paying, waits=recipe.training.waits, place=kept_in[0])
     asked = taught(held_out, waits=False, place=kept_in[1]) if held_out else None
     members, curves = [], []
+    run = _run(sessions, kind, recipe) if checkpoint else ""
     for member in range(recipe.sequence.members):
         training = msgspec.structs.replace(recipe.training, seed=recipe.training.seed + member)
         torch.manual_seed(training.seed)
         network = SequenceNetwork(len(vocabulary), steps, recipe.features, recipe.network)
         fit = Fit(Learner(network, len(names)), learned, training)
         place = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{member}.safetensors")
-        kept = Checkpoint(place, _run(sessions, kind, recipe)) if place else None
+        kept = Checkpoint(place, run) if place else None
         curves.append(_epochs(fit, kept, asked, on_epoch))
         members.append(fit.finish())
     learner = averaged(members)
@@ -218,6 +219,6 @@ def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:
 
 
 def _run(sessions: Sequence[Session], kind: str, recipe: Recipe) -> str:
-    """Return what stands for everything that the weights depend on."""
-    names = [f"{session_hash(one.user, one.session)} {len(one.events)}" for one in sessions]
-    return fingerprint(names, kind, recipe)
+    """Return what stands for everything that the weights depend on: the recipe with its seed, and every event."""
+    rows = recipe.outcomes.rows
+    return fingerprint(kind, recipe, file_digest(Path(rows)) if rows else None, *sessions)

@@ -38,7 +38,6 @@ _DESCRIPTION = "shard.json"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OPEN = 128  # shards that are mapped at once: each holds a file open for every array
 _TAKEN = 1_024  # rows after which all are unmapped: reading one may bring 64 kB of its file along
-_BLOCK = 1 << 20
 
 
 class _Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -234,7 +233,7 @@ def _checked_rows(arrays: Arrays) -> int:
 
 def _write_array(path: Path, array: Array) -> str:
     _write(path, lambda file: np.save(file, array, allow_pickle=False))
-    return _file_digest(path)
+    return file_digest(path)
 
 
 def _write(path: Path, write: Callable[[Any], object]) -> None:
@@ -254,7 +253,7 @@ def _description(place: Path) -> _Description | None:
 def _is_whole(place: Path, description: _Description) -> bool:
     try:
         return all(
-            _NAME.fullmatch(name) is not None and _file_digest(place / f"{name}.npy") == digest
+            _NAME.fullmatch(name) is not None and file_digest(place / f"{name}.npy") == digest
             for name, digest in description.files.items()
         )
     except OSError:
@@ -278,9 +277,11 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
