@@ -17,6 +17,12 @@ class Account:
 
     Invariant, whatever happens: wasted + outstanding ≤ allowance + earned, where each unit used earns α / (1 − α).
 
+    Attributes:
+        used: Units that preloads brought which were used.
+        wasted: Units that they brought in vain.
+        outstanding: Units whose end is not known.
+        expected_waste: How many of the outstanding ones their probabilities let expect to be wasted.
+
     Args:
         share: α, the share of what is preloaded that may be wasted.
     """
@@ -26,14 +32,26 @@ class Account:
         self.used = 0.0
         self.wasted = 0.0
         self.outstanding = 0.0
+        self.expected_waste = 0.0
 
     def left(self, allowance: float) -> float:
         """Return how much more may be outstanding."""
         return allowance + self._earn * self.used - self.wasted - self.outstanding
 
-    def settle(self, charged: float, actual: float, outcome: PreloadOutcome) -> None:
+    def expected(self, allowance: float) -> float:
+        """Return how much is likely to be left once all outstanding ones have ended."""
+        used = self.used + self.outstanding - self.expected_waste
+        return allowance + self._earn * used - self.wasted - self.expected_waste
+
+    def charge(self, units: float, probability: float) -> None:
+        """Enter a preload whose end is not known."""
+        self.outstanding += units
+        self.expected_waste += (1.0 - probability) * units
+
+    def settle(self, charged: float, probability: float, actual: float, outcome: PreloadOutcome) -> None:
         """Take back what was charged and enter what came of it."""
         self.outstanding -= charged
+        self.expected_waste -= (1.0 - probability) * charged
         if outcome is PreloadOutcome.USED:
             self.used += actual
         elif outcome is PreloadOutcome.WASTED:
@@ -56,9 +74,11 @@ class WasteBudget:
 
     So that the budget goes to the best candidates and not to the first, there is a price: a candidate must be likelier
     than (1 − α) · (1 − (balance − b/2) ÷ `depth`). At 1 − α a preload pays for itself; the price falls as a surplus
-    builds up, and rises when more than half of the burst has been eaten into. The balance reckons outstanding preloads
-    at their probabilities, and probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so
-    that it settles where waste meets α even if the predictor overstates.
+    builds up, and rises when more than half of the burst has been eaten into. The balance is the lesser one of count
+    and bytes (in units of the largest preload): else bytes would run out unawares where large resources are wasted
+    more than small ones, and with them everything would stop. It reckons outstanding preloads at their probabilities,
+    and probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so that it settles where
+    waste meets α even if the predictor overstates.
 
     Args:
         policy: The policy underneath.
@@ -87,7 +107,6 @@ class WasteBudget:
         self._trickle = trickle
         self._depth = depth
         self._charges: dict[str, _Charge] = {}
-        self._expected_waste = 0.0
         self._record = TrackRecord()
 
     @property
@@ -98,9 +117,9 @@ class WasteBudget:
     @property
     def price(self) -> float:
         """The probability that a candidate must exceed at present."""
-        used = self.count.used + self.count.outstanding - self._expected_waste
-        earned = self.share / (1.0 - self.share) * used
-        balance = self.allowance + earned - self.count.wasted - self._expected_waste
+        balance = self.count.expected(self.allowance)
+        if self.largest_bytes:
+            balance = min(balance, self.bytes.expected(self.allowance * self.largest_bytes) / self.largest_bytes)
         return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - (balance - self._burst / 2.0) / self._depth)))
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
@@ -118,9 +137,8 @@ class WasteBudget:
         """See `DecisionPolicy`."""
         charge = self._charges.pop(preload.key, None)
         if charge is not None:
-            self._expected_waste -= 1.0 - charge.probability
-            self.count.settle(1.0, 1.0, preload.outcome)
-            self.bytes.settle(charge.bytes, preload.bytes, preload.outcome)
+            self.count.settle(1.0, charge.probability, 1.0, preload.outcome)
+            self.bytes.settle(charge.bytes, charge.probability, preload.bytes, preload.outcome)
             self._record.enter(preload)
         self._policy.outcome(preload)
 
@@ -145,9 +163,8 @@ class WasteBudget:
         if self.bytes.left(self.allowance * largest) < bytes_:
             return _refused(decision, "the waste budget's bytes are spent: refused", {})
         self.largest_bytes = largest
-        self.count.outstanding += 1.0
-        self.bytes.outstanding += bytes_
-        self._expected_waste += 1.0 - probability
+        self.count.charge(1.0, probability)
+        self.bytes.charge(bytes_, probability)
         self._charges[decision.key] = _Charge(bytes_, probability)
         return None
 

@@ -136,7 +136,8 @@ class AdversarialOutcomes(RuleBasedStateMachine):
         assert self.policy.count.used == self.ends[PreloadOutcome.USED]
         assert 0.0 <= self.policy.price <= 1.0
         if not self.open:
-            assert self.policy._expected_waste == pytest.approx(0.0, abs=1e-9)
+            assert self.policy.count.expected_waste == pytest.approx(0.0, abs=1e-9)
+            assert self.policy.bytes.expected_waste == pytest.approx(0.0, abs=1e-3)
 
 
 TestAdversarialOutcomes = AdversarialOutcomes.TestCase
@@ -222,3 +223,22 @@ def test_one_within_another_keeps_its_books():
 def test_a_share_out_of_its_range_is_refused(share):
     with pytest.raises(ConfigurationError, match="share from 0 up to but below 1"):
         WasteBudget(Reckless(), share)
+
+
+def test_large_waste_makes_preloads_dearer_before_it_spends_the_bytes_of_all():
+    sizes = {f"component:large{at}": 100 for at in range(2_000)} | {f"component:small{at}": 10 for at in range(2_000)}
+    policy = WasteBudget(Reckless(), 0.1)
+    refused = []
+    for at in range(2_000):
+        for key, p, outcome in (
+            (f"component:large{at}", 0.85, PreloadOutcome.USED if at % 5 else PreloadOutcome.WASTED),
+            (f"component:small{at}", 0.999, PreloadOutcome.USED),  # they earn more by count than the large ones lose
+        ):
+            (decision,) = policy.decide([fake_prediction(key, p)], set(), budget_of(sizes))
+            if decision.tier is None:
+                refused.append((key, decision.reason))
+            else:
+                policy.outcome(ended(key, outcome, sizes[key], p=p))
+    assert [reason for key, reason in refused if "bytes are spent" in reason] == []
+    assert [key for key, _ in refused if "small" in key] == []
+    assert policy.bytes.wasted <= 0.1 * (policy.bytes.wasted + policy.bytes.used) + policy.allowance * 100
