@@ -39,17 +39,6 @@ class UserHistory(Protocol):
         """
 
 
-class HeldHistory(msgspec.Struct, frozen=True):
-    """A user's history that is in memory."""
-
-    user: str
-    held: tuple[Session, ...]
-
-    def sessions(self) -> list[Session]:
-        """See `UserHistory.sessions`."""
-        return list(self.held)
-
-
 class Partition(msgspec.Struct, frozen=True):
     """A user's history on disk: read when it is asked for, and then only that user's files.
 
@@ -121,14 +110,6 @@ class PartitionedHistory:
                 if directory_of(event.user) == directory:
                     return event.user
         raise HistoryError(f"{self.root / directory}: no row in it says whose it is")
-
-
-def users_of(sessions: Iterable[Session]) -> list[HeldHistory]:
-    """Divide sessions in memory by user, in order of first appearance."""
-    held: dict[str, list[Session]] = {}
-    for session in sessions:
-        held.setdefault(session.user, []).append(session)
-    return [HeldHistory(user, tuple(members)) for user, members in held.items()]
 
 
 def write_partitions(events: Iterable[Event], root: Path | str, run_events: int = RUN_EVENTS) -> int:

@@ -97,7 +97,6 @@ class Shards:
     def __init__(self, root: Path | str, users: Sequence[tuple[str, int]]) -> None:
         self.root = Path(root)
         self.users = tuple(user for user, _ in users)
-        self._places = {user: place for place, user in enumerate(self.users)}
         self._ends = list(accumulate(rows for _, rows in users))
         self._mapped: OrderedDict[str, dict[str, Array]] = OrderedDict()
         self._taken = 0
@@ -105,10 +104,6 @@ class Shards:
     def __len__(self) -> int:
         """Return how many rows there are."""
         return self._ends[-1] if self._ends else 0
-
-    def rows_of(self, user: str) -> range:
-        """Return a user's rows in the table."""
-        return self._rows(self._places[user])
 
     def of(self, user: str) -> dict[str, Array]:
         """Return a user's arrays, mapped from disk and read-only.
@@ -157,23 +152,6 @@ class Shards:
                 batch[name][at] = array[wanted[at] - start]
         self._forget(len(wanted))
         return batch
-
-    def batches(self, size: int, generator: np.random.Generator) -> Iterator[dict[str, Array]]:
-        """Yield all rows once, in batches of random rows; the last may be smaller.
-
-        Order is random within blocks of users, and of the blocks: near enough to a shuffle for training, and each
-        shard is mapped once an epoch.
-
-        Args:
-            size: Rows a batch, at least 1.
-            generator: Draws the order.
-        """
-        order = generator.permutation(len(self.users))
-        for at in range(0, len(order), _OPEN):
-            spans = [self._rows(place) for place in order[at : at + _OPEN].tolist()]
-            rows = generator.permutation(np.concatenate(spans).astype(np.int64))
-            for first in range(0, len(rows), size):
-                yield self.take(rows[first : first + size])
 
     def _forget(self, taken: int) -> None:
         """Unmap everything now and then: pages that were read stay resident for as long as their file is mapped."""

@@ -10,7 +10,7 @@ from preloader.errors import HistoryError
 from preloader.events import Event
 from preloader.history import group_sessions, load_sessions, order_sessions
 from preloader.history.partition_names import directory_of, user_of
-from preloader.history.partitions import PartitionedHistory, users_of, write_partitions
+from preloader.history.partitions import PartitionedHistory, write_partitions
 from preloader.history.sorting import by_user
 from preloader.history.splits import SplitRule
 from preloader.testing import random_events
@@ -55,8 +55,9 @@ def test_what_is_written_is_read_back_in_the_same_order(tmp_path):
     read = load_sessions(tmp_path / "h")
     assert order_sessions(read, SplitRule()) == order_sessions(group_sessions(events), SplitRule())
     history = PartitionedHistory(tmp_path / "h")
-    for held in users_of(group_sessions(events)):
-        assert history.sessions(held.user) == held.sessions()
+    sessions = group_sessions(events)
+    for user in {one.user for one in sessions}:
+        assert history.sessions(user) == [one for one in sessions if one.user == user]
 
 
 def test_events_come_user_by_user_in_their_own_order_however_small_the_runs_are(tmp_path):
