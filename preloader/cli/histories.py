@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from preloader.errors import ConfigurationError, HistoryError
 from preloader.events import kind_of
 from preloader.history import Reader, ReadReport, Session, SplitRule, group_sessions, sources
+from preloader.history.parquet import ParquetReader
+from preloader.history.partition_names import is_partitioned
 
 
 class History:
@@ -99,6 +101,22 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[s
         yield lambda label: bar.update(task, advance=1, description=label)
 
 
+def partitioned(paths: Sequence[Path], format_name: str | None) -> Path | None:
+    """Return the directory that is partitioned by user, if that is the whole history."""
+    if len(paths) == 1 and format_name in (None, ParquetReader.name) and is_partitioned(paths[0]):
+        return paths[0]
+    return None
+
+
+def warn_of(report: ReadReport) -> None:
+    """Say on stderr how many records were skipped, if any."""
+    if report.bad:
+        first = report.examples[0]
+        Console(stderr=True).print(
+            f"Skipped {report.bad:,} malformed records; the first is {first}", markup=False, soft_wrap=True
+        )
+
+
 def read_history(paths: Sequence[Path], format_name: str | None, fit_percent: int | None = None) -> History:
     """Read histories, with a bar.
 
@@ -113,9 +131,5 @@ def read_history(paths: Sequence[Path], format_name: str | None, fit_percent: in
     """
     with progress("reading"):
         history = History(paths, format_name, fit_percent)
-    if history.report.bad:
-        first = history.report.examples[0]
-        Console(stderr=True).print(
-            f"Skipped {history.report.bad:,} malformed records; the first is {first}", markup=False, soft_wrap=True
-        )
+    warn_of(history.report)
     return history

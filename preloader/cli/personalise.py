@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +13,16 @@ from rich.table import Table
 
 from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, backend_of
 from preloader.cli.command import command_line
-from preloader.cli.histories import progress, read_history
+from preloader.cli.histories import partitioned, progress, read_history, warn_of
 from preloader.errors import ConfigurationError, HistoryError
-from preloader.evaluation import Candidate, Row, Task, evaluate, task_of_split
-from preloader.history import READERS, Session
+from preloader.evaluation import Candidate, Row, Task, evaluate
+from preloader.evaluation.user_tasks import HeldTasks, PartitionTasks, UserTasks
+from preloader.history import READERS, ReadReport, Session
 from preloader.history.annotations import without_annotations
 from preloader.ports import Predictor
 from preloader.prediction import Bundle, load_bundle
 
+_LISTED = 20  # users in a message
 _FIGURES = ("top1", "top3", "mrr", "log_loss")
 
 
@@ -57,32 +59,35 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Fit adapters to each user's fit part, keep those that help, and score them on the sessions held out."""
-    from preloader.learning.adapter_files import file_name, save_adapter
-    from preloader.learning.base import Base
+    from preloader.learning.adapter_files import file_name, load_adapter, save_adapter
     from preloader.learning.personal_bundle import bases_of, save_personal
     from preloader.learning.personalise import PersonalSettings, personalise
 
     bundle = load_bundle(base)
     bases = bases_of(bundle)
-    read = read_history(history, format_name)
+    tasks = _tasks(history, format_name, list(bases))
     settings = PersonalSettings()
-    tasks = {kind: task_of_split(read.sessions, read.rule, kind) for kind in bases}
-    chosen = _chosen(users, tasks, settings.min_sessions)
+    chosen = _chosen(users, tasks, list(bases), settings.min_sessions)
     results: list[Result] = []
-    own: dict[str, dict[str, Base]] = {}
+    kept: dict[str, list[str]] = {}
     work_places = backend_of(backend, jobs, scheduler)
     with progress("personalising", total=sum(map(len, chosen.values()))) as advance:
-        for kind, task in tasks.items():
-            learned = {user: _of(task.fit, user, kind) for user in chosen[kind]}
-            for done in personalise(bases[kind], learned, settings, work_places, advance):
-                path = None
+        for kind, base_of_kind in bases.items():
+            learned = _FitParts(tasks, chosen[kind], kind)
+            for done in personalise(base_of_kind, learned, settings, work_places, advance):
+                path, own = None, base_of_kind
                 if done.adapter is not None:
                     path = str(save_adapter(out / "adapters" / kind, done.adapter))
-                    own.setdefault(done.user, {})[kind] = done.adapter.personal(bases[kind])
-                rows = _rows(bundle, bases[kind], own.get(done.user, {}).get(kind), task, done.user)
+                    own = done.adapter.personal(base_of_kind)
+                    kept.setdefault(done.user, []).append(kind)
+                rows = _rows(bundle, base_of_kind, own, tasks.of(done.user)[kind])
                 results.append(Result(done.user, kind, done.sessions, path is not None, path, rows))
-    for user, personal in own.items():
-        fit = {one.session: one for kind in personal for one in _of(tasks[kind].fit, user, kind)}
+    for user, kinds in kept.items():  # read again, one after the other: networks of all users need not fit in memory
+        adapters = {kind: load_adapter(out / "adapters" / kind, user, bases[kind]) for kind in kinds}
+        personal = {kind: adapter.personal(bases[kind]) for kind, adapter in adapters.items()}
+        fit = {
+            one.session: one for kind, task in tasks.of(user).items() if kind in kinds for one in _seen(task.fit, kind)
+        }
         place = out / file_name(user).removesuffix(".safetensors")
         save_personal(place, bundle, personal, list(fit.values()), command_line(context))
     if as_json:
@@ -91,45 +96,83 @@ def run(
         _show(Console(), results, out)
 
 
-def _chosen(named: Sequence[str] | None, tasks: dict[str, Task], least: int) -> dict[str, list[str]]:
+class _FitParts(Mapping[str, Sequence[Session]]):
+    """What some users' adapters learn, cut out when it is asked for."""
+
+    def __init__(self, tasks: UserTasks, users: Sequence[str], kind: str) -> None:
+        self._tasks = tasks
+        self._users = users
+        self._kind = kind
+
+    def __getitem__(self, user: str) -> Sequence[Session]:
+        return _seen(self._tasks.of(user)[self._kind].fit, self._kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._users)
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+
+def _tasks(paths: Sequence[Path], format_name: str | None, kinds: Sequence[str]) -> UserTasks:
+    """Return the users' tasks; where the history is partitioned by user, nothing is read yet."""
+    root = partitioned(paths, format_name)
+    if root is not None:
+        return PartitionTasks.under(root, kinds)
+    history = read_history(paths, format_name)
+    return HeldTasks(history.sessions, history.rule, kinds)
+
+
+def _chosen(named: Sequence[str] | None, tasks: UserTasks, kinds: Sequence[str], least: int) -> dict[str, list[str]]:
     """Return by kind whom to personalise for; of those not named, whoever has enough sessions."""
+    counts: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+    report = ReadReport()
+    there = set(tasks.users)
+    with progress("reading") as advance:
+        for user in sorted(there.intersection(named) if named else there):
+            for kind, task in tasks.of(user, report).items():
+                counts[kind][user] = len(task.fit)
+            advance("reading")
+    warn_of(report)
     chosen: dict[str, list[str]] = {}
-    for kind, task in tasks.items():
-        counts: dict[str, int] = {}
-        for session in task.fit:
-            counts[session.user] = counts.get(session.user, 0) + 1
-        missing = [user for user in named or () if user not in counts]
+    for kind, fitted in counts.items():
+        missing = [user for user in named or () if not fitted.get(user)]
         if missing:
             raise ConfigurationError(
                 f"--user {missing[0]!r} has no sessions with items of the kind {kind!r} to learn from; the history has "
-                f"{', '.join(sorted(counts)) or 'nobody'}"
+                f"{_listed(sorted(there))}"
             )
-        chosen[kind] = list(named or sorted(user for user, count in counts.items() if count >= least))
+        chosen[kind] = list(named or (user for user, count in fitted.items() if count >= least))
         if not chosen[kind]:
             raise HistoryError(f"no user has the {least} sessions with items of the kind {kind!r} that it takes")
     return chosen
 
 
-def _of(sessions: Sequence[Session], user: str, kind: str) -> list[Session]:
-    return [without_annotations(one, kind) for one in sessions if one.user == user]
+def _listed(users: Sequence[str]) -> str:
+    more = f" and {len(users) - _LISTED:,} more" if len(users) > _LISTED else ""
+    return ", ".join(users[:_LISTED]) + more or "nobody"
 
 
-def _rows(bundle: Bundle, base: Any, personal: Any, task: Task, user: str) -> list[Row]:
-    """Score what serves one user: the base, the online predictor, and his own network alone."""
+def _seen(sessions: Sequence[Session], kind: str) -> list[Session]:
+    return [without_annotations(one, kind) for one in sessions]
+
+
+def _rows(bundle: Bundle, base: Any, personal: Any, task: Task) -> list[Row]:
+    """Score what serves one user: the base, the online predictor, and the user's own network alone."""
     from preloader.learning.fit import learn
     from preloader.learning.personal_bundle import online_of
 
-    fit = _of(task.fit, user, task.kind)
+    fit = _seen(task.fit, task.kind)
 
     def taught(predictor: Predictor) -> Predictor:
         learn(predictor, fit)
         return predictor
 
-    own = msgspec.structs.replace(task, fit=[], test=_of(task.test, user, task.kind), steps=1)
+    own = msgspec.structs.replace(task, fit=[], test=_seen(task.test, task.kind), steps=1)
     candidates = [
         Candidate("base", lambda: taught(base.predictor()), fitted=True),
         Candidate("online", lambda: taught(online_of(bundle)), fitted=True),
-        Candidate("personalised", lambda: taught((personal or base).predictor()), fitted=True),
+        Candidate("personalised", lambda: taught(personal.predictor()), fitted=True),
     ]
     return evaluate(own, candidates, learn=("frozen",), bootstraps=200) if own.test else []
 

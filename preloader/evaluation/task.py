@@ -77,16 +77,22 @@ def task_of_split(sessions: Sequence[Session], rule: SplitRule, kind: str, seed:
     Raises:
         HistoryError: No session has an item of the kind, or no stream has enough sessions to be cut.
     """
-    holding = [session for session in sessions if _holds(session, kind)]
-    fit, test = split_sessions(holding, rule, seed)
+    task = cut(sessions, rule, kind, seed)
+    if task.fit and task.test:
+        return task
+    holding = sum(_holds(session, kind) for session in sessions)
     if not holding:
         raise HistoryError(f"no event of the history uses a resource of the kind {kind!r}; it has {_kinds(sessions)}")
-    if not fit or not test:
-        raise HistoryError(
-            f"the history has too few sessions with items of the kind {kind!r} to be split, {len(holding)}: a stream "
-            f"of at least {max(rule.min_sessions, 2)} is needed, or another history to learn from (--train)"
-        )
-    return Task(kind, fit, test)
+    raise HistoryError(
+        f"the history has too few sessions with items of the kind {kind!r} to be split, {holding}: a stream "
+        f"of at least {max(rule.min_sessions, 2)} is needed, or another history to learn from (--train)"
+    )
+
+
+def cut(sessions: Sequence[Session], rule: SplitRule, kind: str, seed: int = 0) -> Task:
+    """Cut a history as `task_of_split` does; where there is too little to be cut, parts are empty."""
+    holding = [session for session in sessions if _holds(session, kind)]
+    return Task(kind, *split_sessions(holding, rule, seed))
 
 
 def task_of_parts(fit: Sequence[Session], test: Sequence[Session], rule: SplitRule, kind: str, seed: int = 0) -> Task:

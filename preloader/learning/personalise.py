@@ -113,7 +113,8 @@ def personalise(
 
     Args:
         base: What they start from; it is not changed.
-        sessions: Each user's, oldest first. None of a test: all of them choose or are learned.
+        sessions: Each user's, oldest first. None of a test: all of them choose or are learned. A mapping that reads
+            them when asked is asked for one user after the other, only a little ahead of the work.
         settings: How.
         backend: Where the users are worked on; in this thread if not given.
         on_user: Called with a user's name once that user is done.
@@ -126,11 +127,9 @@ def personalise(
         ConfigurationError: A session is filed under another user than its own.
     """
     settings = settings or PersonalSettings()
-    using = {user: [one for one in own if items_of(one, base.spec.kind)] for user, own in sessions.items()}
-    for user, own in using.items():
-        _check(user, own, base.spec.kind, settings)
+    checked = (_using(user, own, base.spec.kind, settings) for user, own in sessions.items())
     fit_one = partial(_personalise_one, base, settings)
-    yield from (backend or Backend("serial")).stream(fit_one, using.values(), describe=_user_of, on_done=on_user)
+    yield from (backend or Backend("serial")).stream(fit_one, checked, describe=_user_of, on_done=on_user)
 
 
 def starting_vector(base: Base, sessions: Sequence[Session]) -> FloatArray:
@@ -146,7 +145,9 @@ def _user_of(sessions: Sequence[Session]) -> str:
     return f"user {sessions[0].user!r}"
 
 
-def _check(user: str, sessions: Sequence[Session], kind: str, settings: PersonalSettings) -> None:
+def _using(user: str, own: Sequence[Session], kind: str, settings: PersonalSettings) -> list[Session]:
+    """Return a user's sessions that use items of the kind, if they are enough, and that user's."""
+    sessions = [one for one in own if items_of(one, kind)]
     if len(sessions) < settings.min_sessions:
         raise HistoryError(
             f"user {user!r} has {len(sessions)} sessions with items of the kind {kind!r} to learn from, and an adapter "
@@ -155,6 +156,7 @@ def _check(user: str, sessions: Sequence[Session], kind: str, settings: Personal
     other = next((one for one in sessions if one.user != user), None)
     if other is not None:
         raise ConfigurationError(f"session {other.session!r} is filed under {user!r}, and is of {other.user!r}")
+    return sessions
 
 
 def _personalise_one(base: Base, settings: PersonalSettings, sessions: Sequence[Session]) -> Personalised:

@@ -1,12 +1,14 @@
 """``preloader personalise``, from a trained bundle to a bundle of one user's own."""
 
+import gc
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from preloader.cli import build
-from preloader.history import write
+from preloader.history import Session, write
+from preloader.history.partitions import Partition, write_partitions
 from preloader.prediction import load_bundle
 from preloader.testing import random_events
 
@@ -75,3 +77,58 @@ def test_unknown_users_and_bundles_without_a_network_are_refused(made):
     refused = run(*words, "--base", made / "absent")
     assert "absent" in str(refused.exception)
     assert not (made / "none").exists()
+
+
+@pytest.fixture
+def partitioned(tmp_path):
+    """The same history twice: in one file, and partitioned by its users, of whom one has too few sessions."""
+    events = random_events(9, users=3, sessions=5, length=6)
+    events += [one for one in random_events(4, users=4, sessions=2, length=4) if one.user == "user3"]
+    write(events, tmp_path / "one.jsonl", "jsonl")
+    write_partitions(events, tmp_path / "many")
+    return tmp_path
+
+
+def test_a_partitioned_history_gives_the_same_with_one_user_held_at_a_time(made, partitioned, monkeypatch):
+    pytest.importorskip("pyarrow")
+    alive: list[set[str]] = []
+    events = Partition.events
+
+    def counted(self, report):
+        gc.collect()
+        alive.append({one.user for one in gc.get_objects() if type(one) is Session})
+        return events(self, report)
+
+    monkeypatch.setattr(Partition, "events", counted)
+    words = ("personalise", "--base", made / "b", "--out", partitioned / "out", "--json", "--history")
+    together = run(*words, partitioned / "one.jsonl")
+    assert together.exit_code == 0, together.exception
+    assert not alive
+    apart = run(*words, partitioned / "many")
+    assert apart.exit_code == 0, apart.exception
+    assert json.loads(apart.stdout) == json.loads(together.stdout)
+    assert len({one["user"] for one in json.loads(apart.stdout)["users"]}) == 3
+    assert max(map(len, alive)) == 1
+    assert set.union(*alive) == {"user0", "user1", "user2"}  # the fourth is read last, once
+
+
+def test_one_user_of_a_partitioned_history_is_read_alone(made, partitioned):
+    for part in partitioned.glob("many/*/*.parquet"):
+        if "user=user1" not in str(part):
+            part.write_bytes(b"damaged")
+    words = (
+        "personalise",
+        "--base",
+        made / "b",
+        "--out",
+        partitioned / "out",
+        "--json",
+        "--history",
+        partitioned / "many",
+    )
+    done = run(*words, "--user", "user1")
+    assert done.exit_code == 0, done.exception
+    assert [one["user"] for one in json.loads(done.stdout)["users"]] == ["user1"]
+    refused = run(*words, "--user", "nobody")
+    assert "--user 'nobody' has no sessions" in str(refused.exception)
+    assert "the history has user0, user1, user2, user3" in str(refused.exception)
