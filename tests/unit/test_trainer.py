@@ -11,7 +11,9 @@ from preloader.events import Event  # noqa: E402
 from preloader.history import Session  # noqa: E402
 from preloader.learning.checkpoint import Checkpoint  # noqa: E402
 from preloader.learning.examples import NOTHING, examples, users_of, vocabulary_of  # noqa: E402
+from preloader.learning.lookahead import fit_network  # noqa: E402
 from preloader.learning.network import SequenceNetwork  # noqa: E402
+from preloader.learning.recipe import DataRecipe, Recipe  # noqa: E402
 from preloader.learning.settings import NetworkSettings, TrainingSettings  # noqa: E402
 from preloader.learning.trainer import Fit, Learner, batch_of  # noqa: E402
 from preloader.prediction.features import Features, FeatureSettings  # noqa: E402
@@ -112,6 +114,42 @@ def test_a_checkpoint_of_another_run_is_refused(learned, tmp_path):
     Checkpoint(tmp_path / "run.safetensors", "one run").save(fit, [])
     with pytest.raises(ConfigurationError, match="another recipe, history or seed"):
         Checkpoint(tmp_path / "run.safetensors", "another").load(fit_to(learned))
+
+
+SMALL = Recipe(
+    "small",
+    "sequence",
+    DataRecipe("jsonl", ("tool",)),
+    features=SEEN,
+    network=SIZE,
+    training=TrainingSettings(epochs=2),
+)
+
+
+def other_events(held):
+    """Return sessions with the same names and as many events, one of which is another."""
+    first = held[0]
+    changed = msgspec.structs.replace(first.events[3], resources=("tool:4",))
+    return [msgspec.structs.replace(first, events=(*first.events[:3], changed, *first.events[4:])), *held[1:]]
+
+
+@pytest.mark.parametrize(
+    ("sessions_of", "recipe"),
+    [
+        (other_events, SMALL),
+        (lambda held: held[::-1], SMALL),
+        (list, msgspec.structs.replace(SMALL, training=msgspec.structs.replace(SMALL.training, seed=1))),
+        (list, msgspec.structs.replace(SMALL, network=msgspec.structs.replace(SIZE, dropout=0.1))),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_events_seeds_or_sizes(tmp_path, sessions_of, recipe):
+    taken = []
+    fit_network(sessions(), "tool", SMALL, checkpoint=tmp_path / "run", on_epoch=taken.append)
+    begun = len(taken)
+    fit_network(sessions(), "tool", SMALL, checkpoint=tmp_path / "run", on_epoch=taken.append)
+    assert [label for label in taken[begun:] if label.startswith("epoch")] == []  # all of them were taken before
+    with pytest.raises(ConfigurationError, match="another recipe, history or seed"):
+        fit_network(sessions_of(sessions()), "tool", recipe, checkpoint=tmp_path / "run")
 
 
 def test_examples_without_weight_teach_nothing_of_the_steps(learned):
