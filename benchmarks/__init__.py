@@ -1,1 +1,1 @@
-"""Benchmarks: figures against what DESIGN says must hold, each beside a peer or a limit of the same run."""
+"""Benchmarks: figures beside a limit that must hold, or beside a peer of the same run."""

@@ -183,7 +183,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class NeedOutcome(StrEnum):
-    """How a need ended (PROTOCOLS: a need is a ``get``)."""
+    """How a need ended ; a need is a ``get``."""
 
     HIT = "hit"
     LATE_HIT = "late_hit"

@@ -1,4 +1,4 @@
-"""Scores predictors on histories, as PROTOCOLS says, beside the baselines that they have to beat."""
+"""Scores predictors on histories, as ``docs/protocols.md`` says, beside the baselines that they have to beat."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def walk(session: Session, kind: str) -> Iterator[tuple[list[Case], Event]]:
 
     Nothing of an item's own event is known when it is predicted, except, for the second and later items of one event,
     the items before it. How an earlier event ended, and when, is known only if it had ended when the item's event
-    began (PROTOCOLS 2).
+    began (``docs/protocols.md``).
     """
     position = 0
     recent: list[Event] = []

@@ -42,7 +42,7 @@ class Labels(msgspec.Struct, frozen=True, eq=False):
 
 
 class OutcomeWorld(msgspec.Struct, frozen=True, dict=True):
-    """Sizes and a budget as replay has them (PROTOCOLS 4): sizes are drawn, the budget counts their mean.
+    """Sizes and a budget as replay has them (``docs/replay.md``): sizes are drawn, the budget counts their mean.
 
     Attributes:
         kind: The resource kind.

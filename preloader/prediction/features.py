@@ -1,8 +1,8 @@
 """What a sequence model sees of a context: arrays of fixed shapes, made the same way in training and at run time.
 
-Everything comes from the `Context` alone, so nothing can be known that PROTOCOLS forbids. Names and words are hashed
-(Weinberger et al., *Feature Hashing for Large Scale Multitask Learning*, 2009), so that what was never seen in training
-still has a place; only the keys that are predicted have numbers of their own.
+Everything comes from the `Context` alone, so nothing can be known that may not be (``docs/protocols.md``). Names and
+words are hashed (Weinberger et al., *Feature Hashing for Large Scale Multitask Learning*, 2009), so that what was never
+seen in training still has a place; only the keys that are predicted have numbers of their own.
 """
 
 from __future__ import annotations

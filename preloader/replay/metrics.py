@@ -1,4 +1,4 @@
-"""What a replay is measured by: the definitions of PROTOCOLS 4, once and for all.
+"""What a replay is measured by: the definitions of ``docs/replay.md``, once and for all.
 
 The needs of every run over one script come in the same order, so runs are compared need by need.
 """

@@ -17,7 +17,7 @@ CostOf = Callable[[str], Cost]
 
 
 def drawn_cost(key: str, seed: int) -> Cost:
-    """Return the synthetic cost of a resource, as PROTOCOLS 4 draws it.
+    """Return the synthetic cost of a resource, as ``docs/replay.md`` says.
 
     50 to 500 MB, log-uniform; 0.15 s and then 120 to 333 MB/s, uniform. Both come from a keyed hash of the resource's
     name, so they depend neither on the order of a history nor on what else is in it.

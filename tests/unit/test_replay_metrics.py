@@ -1,4 +1,4 @@
-"""The metrics of PROTOCOLS 4 on runs small enough to work them out by hand."""
+"""The metrics of ``docs/replay.md`` on runs small enough to work them out by hand."""
 
 import pytest
 
