@@ -91,7 +91,7 @@ def check(
         rows = list(inputs_of(predictor, inputs))
         expected = [predictor.runtime.run(row) for row in rows]
         yield _row("ONNX", "CPU", predictor.runtime, rows, expected, energy)
-        for package in packages_of(bundle, predictor.spec.kind):
+        for package in packages_of(bundle, predictor.spec.stem):
             for where in COMPUTE_UNITS:
                 yield _row(package, where, open_package(bundle, package, where), rows, expected, energy)
 
@@ -103,10 +103,10 @@ def networks_of(predictor: Predictor) -> list[SequencePredictor]:
     return [predictor] if isinstance(predictor, SequencePredictor) else []
 
 
-def packages_of(bundle: Bundle, kind: str) -> list[str]:
-    """Return the names of the CoreML packages for one kind, sorted."""
+def packages_of(bundle: Bundle, stem: str) -> list[str]:
+    """Return the names of a network's CoreML packages, sorted."""
     names = {name.partition("/")[0] for name in bundle.files}
-    return sorted(name for name in names if name.startswith(f"{kind}-") and name.endswith(".mlpackage"))
+    return sorted(name for name in names if name.startswith(f"{stem}-") and name.endswith(".mlpackage"))
 
 
 def inputs_of(predictor: SequencePredictor, count: int) -> Iterator[Arrays]:

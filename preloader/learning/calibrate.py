@@ -24,13 +24,24 @@ def calibrate(logs: NDArray[np.float32], odds: NDArray[np.float32], examples: Ex
         examples: What came.
         seed: Of the draw where there are more pairs than are needed.
     """
-    scored = examples.weights == 1.0  # a step's probability is of the item that comes if one does
-    temperatures = tuple(
-        _temperature(logs[scored, step], examples.labels[scored, step]) for step in range(logs.shape[1])
-    )
+    temperatures = temperatures_of(logs, examples.labels, examples.weights)
     platt = [_platt(odds[:, use], examples.uses[:, use], seed) for use in range(odds.shape[1])]
     slopes, offsets = zip(*platt, strict=True)
     return Calibration(temperatures=temperatures, slopes=slopes, offsets=offsets)
+
+
+def temperatures_of(
+    logs: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32]
+) -> tuple[float, ...]:
+    """Return each step's temperature with the least log loss.
+
+    Args:
+        logs: Log-probabilities, shape (examples, steps, 1 + vocabulary).
+        labels: The numbers of what came: (examples, steps).
+        weights: How much each example counts; those that count in full are asked.
+    """
+    scored = weights == 1.0  # a step's probability is of the item that comes if one does
+    return tuple(_temperature(logs[scored, step], labels[scored, step]) for step in range(logs.shape[1]))
 
 
 def _temperature(logs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -195,7 +195,7 @@ def work(parts: Parts, recipe: Recipe) -> int:
     if recipe.model == "online":
         return evaluated + whole
     fits = 2 if recipe.sequence.refit else 1
-    others = len(recipe.validation.baselines) + 2
+    others = len(recipe.validation.baselines) + len(recipe.sequence.experts) + 2
     return (
         evaluated
         + fit_count

@@ -36,7 +36,8 @@ from preloader.learning.fit import (
     validate_online,
 )
 from preloader.learning.forms import Files, forms_of
-from preloader.learning.lookahead import Trained, calibration_of, fit_network, inputs_of
+from preloader.learning.linear_expert import Linear, calibrated, fit_linear
+from preloader.learning.lookahead import Trained, calibration_of, fit_network, held_out, inputs_of
 from preloader.learning.network import OUTPUTS, USES, SequenceNetwork, parameters
 from preloader.learning.parallel import Backend, single_threaded
 from preloader.learning.parts import Parts, count_items
@@ -54,14 +55,18 @@ _USES_ASKED = 600  # contexts on which the weights of the experts' probabilities
 
 
 class _Expert(msgspec.Struct, frozen=True, eq=False):
-    """A fitted network as the mixture uses it."""
+    """A fitted network as the mixture uses it, and the linear models beside it."""
 
     trained: Trained
     calibration: Calibration
     onnx: bytes
+    linears: list[Linear]
 
     def predictor(self) -> OnnxPredictor:
         return OnnxPredictor(self.trained.spec(self.calibration), self.trained.users, self.onnx)
+
+    def predictors(self) -> list[OnnxPredictor]:
+        return [self.predictor(), *(linear.predictor() for linear in self.linears)]
 
 
 @single_threaded()
@@ -115,7 +120,11 @@ def _draft(
     if recipe.sequence.calibrate:
         place = place_of(workplace, f"{kind}-calibration", recipe, backend)
         calibration = calibration_of(trained, parts.validation, outcomes, recipe.training.waits, place)
-    return _Expert(trained, calibration, _onnx(trained))
+    linears = [fit_linear(name, trained) for name in recipe.sequence.experts]
+    if linears and recipe.sequence.calibrate:
+        asked = held_out(trained, parts.validation, place_of(workplace, f"{kind}-draft-asked", recipe, backend))
+        linears = [calibrated(linear, asked) for linear in linears]
+    return _Expert(trained, calibration, _onnx(trained), linears)
 
 
 def _final(
@@ -127,7 +136,8 @@ def _final(
     trained = fit_network(
         parts.whole, kind, recipe, outcomes=outcomes, checkpoint=checkpoint, backend=backend, on_epoch=on_step
     )
-    return _Expert(trained, draft.calibration, _onnx(trained))
+    linears = [fit_linear(linear.name, trained, linear.calibration) for linear in draft.linears]
+    return _Expert(trained, draft.calibration, _onnx(trained), linears)
 
 
 def _counted(sessions: Sequence[Session], recipe: Recipe, on_step: OnStep) -> list[Snapshot]:
@@ -142,7 +152,7 @@ def _counted(sessions: Sequence[Session], recipe: Recipe, on_step: OnStep) -> li
 
 def _mixture(counted: Sequence[Snapshot], experts: Sequence[_Expert], recipe: Recipe) -> MixturePredictor:
     counting = [OnlinePredictor.from_snapshot(snapshot) for snapshot in counted]
-    networks = [expert.predictor() for expert in experts]
+    networks = [predictor for expert in experts for predictor in expert.predictors()]
     horizon, calibrate = recipe.sequence.horizon, recipe.sequence.calibrate
     return MixturePredictor([*counting, *networks], recipe.data.kinds, horizon=horizon, calibrate=calibrate)
 
@@ -159,7 +169,8 @@ def _validate(parts: Parts, draft: _Expert, counted: Sequence[Snapshot], recipe:
     mixture = _mixture(counted, [draft], _only(recipe, kind))
     score = partial(evaluate, task, bootstraps=recipe.validation.bootstraps, on_session=on_step)
     named = [name for name in recipe.validation.baselines if name in NAMES]
-    fitted = [Candidate(draft.predictor().name, draft.predictor, fitted=True)]
+    alone = (draft.predictor, *(linear.predictor for linear in draft.linears))
+    fitted = [Candidate(make().name, make, fitted=True) for make in alone]
     sklearn = partial(sklearn_predictor, features=recipe.features, horizon=recipe.sequence.horizon)
     vocabulary = draft.trained.features.vocabulary
     fitted += [
@@ -218,7 +229,7 @@ def _onnx(trained: Trained) -> bytes:
 def _exported(final: _Expert, recipe: Recipe) -> tuple[Files, list[str]]:
     """Return the forms of a network that a bundle is to hold, and in words how far all of them are from it."""
     trained = final.trained
-    return forms_of(
+    files, verified = forms_of(
         trained.features.kind,
         trained.network,
         final.onnx,
@@ -228,6 +239,11 @@ def _exported(final: _Expert, recipe: Recipe) -> tuple[Files, list[str]]:
         # a mean of several is nothing to go on training from
         weights=trained.learner.state_dict() if isinstance(trained.network, SequenceNetwork) else None,
     )
+    for linear in final.linears:
+        more, told = linear.forms(recipe.sequence.coreml)
+        files |= more
+        verified += [f"{linear.name}, {line}" for line in told]
+    return files, verified
 
 
 def _facts(draft: _Expert, final: _Expert, verified: list[str]) -> NetworkFacts:

@@ -169,13 +169,14 @@ def _said(
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray, FloatArray]]:
     """Yield some of the examples, with what is said of them, until all were there."""
     learner.eval()
-    for part in _chunks(chosen):
+    for part in chunks(chosen):
         with torch.no_grad():
             told, uses = learner(batch_of(asked, part))
         yield part, told.numpy(), uses.numpy()
 
 
-def _chunks(chosen: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def chunks(chosen: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield numbers of examples, as many at a time as are held in memory at once."""
     for start in range(0, len(chosen), _CHUNK):
         yield chosen[start : start + _CHUNK]
 
@@ -202,8 +203,20 @@ def calibration_of(
     most = _CALIBRATED // (len(trained.features.vocabulary) + 1)
     chosen = np.linspace(0, len(asked) - 1, min(len(asked), most)).astype(np.int64)  # all, where they are few enough
     logs, odds = say(trained.learner, asked, chosen)
-    uses = np.concatenate([asked.take(part).uses for part in _chunks(chosen)])
+    uses = np.concatenate([asked.take(part).uses for part in chunks(chosen)])
     return calibrate(logs, odds, Examples({}, asked.labels[chosen], asked.weights[chosen], asked.users[chosen], uses))
+
+
+def held_out(trained: Trained, sessions: Sequence[Session], place: Place | None = None) -> ExampleSet:
+    """Return what a network predicts of sessions that it was not fitted to.
+
+    Args:
+        trained: The network.
+        sessions: What was held out.
+        place: Where examples are kept; in memory if not given.
+    """
+    numbers = {name: number for number, name in enumerate(trained.users.names)}
+    return prepare(sessions, trained.features, trained.network.steps, numbers, waits=False, place=place)
 
 
 def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:
@@ -212,7 +225,12 @@ def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:
     A history with fewer examples is gone through more than once.
     """
     chosen = np.linspace(0, len(trained.examples) - 1, count).astype(np.int64)
-    batch = batch_of(trained.examples, chosen)
+    return inputs_at(trained, trained.examples, chosen)
+
+
+def inputs_at(trained: Trained, examples: ExampleSet, chosen: NDArray[np.int64]) -> dict[str, Tensor]:
+    """Return the network's inputs on some of a set of examples."""
+    batch = batch_of(examples, chosen)
     with torch.no_grad():
         batch["user"] = trained.learner.users(batch.pop("users"))
     return {name: batch[name] for name in INPUTS}

@@ -27,6 +27,7 @@ from preloader.prediction.experts import Expert, MixturePredictor
 from preloader.prediction.features import Arrays
 from preloader.prediction.manifest import session_hash
 from preloader.prediction.mixture_state import under
+from preloader.prediction.sequence import NAME as SEQUENCE
 from preloader.prediction.sequence import OnnxPredictor, SequencePredictor, SequenceSpec, read_sequence
 
 _WEIGHTS = "network."
@@ -45,7 +46,8 @@ def bases_of(bundle: Bundle) -> dict[str, Base]:
     for number, meta in enumerate(experts):
         if "spec" in meta:
             spec, users = read_sequence(Snapshot(meta, under(bundle.snapshot.arrays, f"experts.{number}")))
-            bases[spec.kind] = Base(_network(bundle, spec), spec, users)
+            if spec.model == SEQUENCE:  # a linear model beside it stays as it is
+                bases[spec.kind] = Base(_network(bundle, spec), spec, users)
     if not bases:
         raise BundleError(f"{bundle.path} holds no network to build on: train one with a recipe of model 'sequence'")
     return bases
@@ -129,7 +131,7 @@ def _table(base: Base) -> Tensor:
 
 
 def _personal_expert(expert: Expert, personal: Mapping[str, Base], models: Mapping[str, bytes]) -> Expert:
-    if not isinstance(expert, SequencePredictor) or expert.spec.kind not in personal:
+    if not isinstance(expert, SequencePredictor) or expert.spec.model != SEQUENCE or expert.spec.kind not in personal:
         return expert
     base = personal[expert.spec.kind]
     return OnnxPredictor(base.spec, base.users, models[expert.spec.kind])

@@ -18,6 +18,7 @@ from preloader.toml import TomlDocument, did_you_mean
 
 Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+LinearName = Literal["logistic"]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -65,6 +66,7 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         horizon: How many items ahead.
         members: How many networks are fitted from different seeds; what counts is their mean.
         second: Whether a second online predictor that hears no words joins the mixture.
+        experts: Models of scikit-learn that join the mixture, exported and verified as the networks are.
         calibrate: Whether networks and mixture are calibrated.
         min_uses: Keys used less often get no number: they teach how often something unknown comes.
         max_vocabulary: How many keys get one at most.
@@ -76,6 +78,7 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     horizon: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
     members: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
     second: bool = False
+    experts: Annotated[tuple[LinearName, ...], msgspec.Meta(max_length=1)] = ()
     calibrate: bool = True
     min_uses: Count = 2
     max_vocabulary: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 500

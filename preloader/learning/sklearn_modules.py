@@ -158,11 +158,16 @@ def _picked(table: Tensor, at: Tensor) -> Tensor:
     return table.index_select(0, at.flatten()).view(at.shape)
 
 
-def _logistic(model: Any) -> nn.Module:
+def coefficients(model: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weights (classes, features) and the bias (classes,) of a fitted logistic regression."""
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(model.classes_) == 2:  # one row, the second class's log-odds
-        weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, *bias])
-    return LinearClassifier(weights, bias)
+        return np.vstack([np.zeros_like(weights), weights]), np.array([0.0, *bias])
+    return weights, bias
+
+
+def _logistic(model: Any) -> nn.Module:
+    return LinearClassifier(*coefficients(model))
 
 
 def _forest(model: Any) -> nn.Module:

@@ -70,11 +70,11 @@ def _online(snapshot: Snapshot, parts: Parts) -> Predictor:
 def _sequence(snapshot: Snapshot, parts: Parts) -> SequencePredictor:
     spec, users = read_sequence(snapshot)
     predictor: SequencePredictor
-    if package := _package(spec.kind, parts):
+    if package := _package(spec.stem, parts):
         digest = str(snapshot.meta.get("network"))
         predictor = CoreMLPredictor(spec, users, CoreMLRuntime.of_files(parts.files, package), digest)
     else:
-        predictor = OnnxPredictor(spec, users, _onnx(spec.kind, parts))
+        predictor = OnnxPredictor(spec, users, _onnx(spec.stem, parts))
     predictor.restore(snapshot)
     return predictor
 

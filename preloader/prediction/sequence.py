@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from preloader.prediction.runtime import Runtime, checked_output
 from preloader.prediction.state import fitting
 from preloader.prediction.users import UserVectors
 
-NAME = "sequence"
+NAME: Literal["sequence"] = "sequence"
 """What a sequence predictor's state is called; its own name adds the kind, since a mixture has one for each."""
 
 VERSION = 1
@@ -59,6 +59,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         features: What it sees.
         calibration: See `Calibration`.
         users: The users who have a vector of their own.
+        model: What it is: a network, or a linear model, which says nothing of how likely keys are used.
     """
 
     kind: str
@@ -67,6 +68,17 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     features: FeatureSettings
     calibration: Calibration
     users: list[str] = []
+    model: Literal["sequence", "logistic"] = NAME
+
+    @property
+    def name(self) -> str:
+        """What a predictor is called that runs it."""
+        return f"{self.model}_{self.kind}"
+
+    @property
+    def stem(self) -> str:
+        """What its files in a bundle are called, before their suffixes."""
+        return self.kind if self.model == NAME else f"{self.model}-{self.kind}"
 
     def __post_init__(self) -> None:
         if len(self.calibration.temperatures) != self.horizon:
@@ -88,7 +100,7 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         probabilities: Shape (horizon, 1 + vocabulary); column 0 is for every key outside the vocabulary.
-        uses: P(used if loaded), P(used soon): shape (2, 1 + vocabulary).
+        uses: P(used if loaded), P(used soon): shape (2, 1 + vocabulary); not a number where the network cannot say.
     """
 
     probabilities: FloatArray
@@ -116,7 +128,7 @@ class SequencePredictor:
     ) -> None:
         if list(users.names) != spec.users or users.profiles.shape[1] != len(spec.vocabulary) + 1:
             raise BundleError("the users' vectors do not fit the network's vocabulary")
-        self.name = f"{NAME}_{spec.kind}"
+        self.name = spec.name
         self.spec = spec
         self.runtime = runtime
         self.digest = digest
@@ -181,6 +193,8 @@ class SequencePredictor:
         self._check_steps(steps)
         arrays = self._features.of(context)
         arrays["user"] = self._users.of(context.user)
+        if self.spec.model != NAME:  # it looks at some of them
+            arrays = {name: array for name, array in arrays.items() if name in self.runtime.inputs}
         return Request(context, arrays, steps)
 
     def infer(self, requests: Sequence[Request]) -> list[Answer]:
@@ -192,7 +206,9 @@ class SequencePredictor:
         said = self.runtime.run(stack(one.arrays for one in requests))
         keys = len(self.spec.vocabulary) + 1
         logs = checked_output(said, "log_probabilities", (len(requests), self.horizon, keys))
-        odds = checked_output(said, "uses", (len(requests), 2, keys))
+        odds = np.full((len(requests), 2, keys), np.nan)
+        if self.spec.model == NAME:
+            odds = checked_output(said, "uses", odds.shape)
         return [Answer(self._softmax(logs[at]), self._used(odds[at])) for at in range(len(requests))]
 
     def finish(self, request: Request, answer: Answer) -> list[Prediction]:
@@ -259,6 +275,7 @@ class SequencePredictor:
 
     def _predictions(self, answer: Answer, steps: int) -> list[Prediction]:
         chances, uses = answer.probabilities[:steps, 1:], answer.uses[:, 1:]
+        uses = np.where(np.isnan(uses), 1.0 - np.prod(1.0 - chances, axis=0), uses)  # as if steps were independent
         order = likeliest(chances[0], self._max_predictions)
         chances, uses = chances[:, order], uses[:, order]
         hopeful = (chances >= _HOPELESS).any(axis=0) | (uses[0] >= _HOPELESS)
