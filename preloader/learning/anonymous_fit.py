@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,11 +17,11 @@ from preloader.learning.anonymous_examples import (
 )
 from preloader.learning.anonymous_network import USES, AnonymousNetwork
 from preloader.learning.anonymous_settings import AnonymousTraining
+from preloader.learning.descent import descend, follow, means_of, warmth, weight_of
 from preloader.ndarray import NDArray
 from preloader.prediction.anonymous_features import STEPS
 
-_STEP_WEIGHTS = (1.0, 0.5, 0.35)
-_LARGEST_STEP = 1.0
+_RISING_PART = 20  # the learning rate rises for a twentieth of the mini-batches
 
 Batch = dict[str, Tensor]
 OnProgress = Callable[[int, float], None]
@@ -52,20 +51,15 @@ def fit_examples(
     torch.manual_seed(training.seed)
     network = AnonymousNetwork(training.features.candidates, STEPS, training.network).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.rate, weight_decay=training.decay)
-    means = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    means = means_of(network)
     generator = np.random.default_rng(training.seed)
     for number in range(1, training.batches + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = training.rate * _warmth(number, training.batches)
         examples = sets[int(generator.integers(len(sets)))]
         chosen = _drawn(examples, training.batch, generator)
         batch = batch_of(examples, chosen, training.features.candidates, generator)
         loss = loss_of(network, batch, training)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_STEP)
-        optimizer.step()
-        _average(means, network, min(training.average, number / (9 + number)))
+        descend(optimizer, loss, training.rate * warmth(number, training.batches, part=_RISING_PART, first=1))
+        follow(means, network, training.average, number)
         on_progress(number, float(loss.detach()))
     network.load_state_dict(means)
     return network.eval()
@@ -102,10 +96,10 @@ def loss_of(network: AnonymousNetwork, batch: Batch, training: AnonymousTraining
         inputs[0], inputs[2] = inputs[0] * _kept(inputs[0], training.blur), inputs[2] * _kept(inputs[2], training.blur)
     told, odds = network.disguised(*inputs)  # (batch, steps, 1 + slots), (batch, 2, 1 + slots)
     loss = torch.zeros(())
-    for step, weight in zip(range(told.shape[1]), (*_STEP_WEIGHTS, *[_STEP_WEIGHTS[-1]] * told.shape[1]), strict=False):
+    for step in range(told.shape[1]):
         labels = batch["labels"][:, step]
         if bool((labels != NOTHING).any()):
-            loss = loss + weight * functional.nll_loss(told[:, step], labels, ignore_index=NOTHING)
+            loss = loss + weight_of(step) * functional.nll_loss(told[:, step], labels, ignore_index=NOTHING)
     used = functional.binary_cross_entropy_with_logits(odds[:, :, 1:], batch["uses"].transpose(1, 2), reduction="none")
     present = batch["present"].unsqueeze(1)
     return loss + training.use_weight * (used * present).sum() / (USES * present.sum()).clamp(min=1.0)
@@ -123,17 +117,3 @@ def _drawn(examples: AnonymousExamples, count: int, generator: np.random.Generat
     members = [np.flatnonzero(examples.sources == source) for source in range(len(examples.names))]
     sizes = generator.multinomial(count, np.full(len(members), 1 / len(members)))
     return np.concatenate([generator.choice(held, size) for held, size in zip(members, sizes, strict=True)])
-
-
-def _average(means: Batch, network: AnonymousNetwork, decay: float) -> None:
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            means[name].lerp_(value, 1 - decay)
-
-
-def _warmth(step: int, steps: int) -> float:
-    """Return the share of the largest learning rate: a linear rise, then half a cosine down to a fiftieth."""
-    rising = max(steps // 20, 1)
-    if step < rising:
-        return step / rising
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))

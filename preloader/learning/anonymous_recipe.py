@@ -10,7 +10,8 @@ import msgspec
 
 from preloader.errors import ConfigurationError
 from preloader.learning.anonymous_settings import AnonymousTraining
-from preloader.learning.recipe import Count, DataRecipe, Name, Share, overridden
+from preloader.learning.recipe import DataRecipe, Name, Share, recipe_in
+from preloader.learning.settings import Count
 from preloader.toml import TomlDocument
 
 MODEL = "anonymous"
@@ -68,6 +69,9 @@ class AnonymousRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ConfigurationError(f"sources names the format {name!r} twice", field="sources")
 
 
+_PARTS: dict[str, type[msgspec.Struct]] = {"anonymous": AnonymousTraining, "validation": BeginningsRecipe}
+
+
 def is_anonymous(path: Path | str) -> bool:
     """Return whether a recipe is one of these.
 
@@ -94,10 +98,4 @@ def read_anonymous_recipe(path: Path | str, overrides: Iterable[str] = ()) -> An
     for number, source in enumerate(written if isinstance(written, list) else ()):
         if isinstance(source, dict):  # one by one, so that a mistake in one is told from its own fields
             document.convert(("sources", number), SourceRecipe)
-    for name, part in (("anonymous", AnonymousTraining), ("validation", BeginningsRecipe)):
-        if isinstance(document.data.get(name), dict):
-            document.convert((name,), part)
-    recipe = document.convert((), AnonymousRecipe)
-    for override in overrides:
-        recipe = overridden(recipe, override)
-    return recipe
+    return recipe_in(document, AnonymousRecipe, _PARTS, overrides)

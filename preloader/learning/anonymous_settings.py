@@ -6,11 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from preloader.learning.settings import Count, Part, Positive, Rate, Seed, Weight, Width
 from preloader.prediction.anonymous_memory import AnonymousSettings
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Part = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
-Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
 class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,9 +22,9 @@ class AnonymousNetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid
             then it knows the assistant's own habits, and what others did misleads.
     """
 
-    width: Count = 48
-    slot_width: Count = 24
-    hidden: Count = 32
+    width: Width = 48
+    slot_width: Width = 24
+    hidden: Width = 32
     dropout: Part = 0.1
     patience: Positive = 100.0
 
@@ -54,9 +51,9 @@ class AnonymousTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     items: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (250,)
     batches: Count = 500
     batch: Count = 128
-    rate: Positive = 3e-3
-    decay: float = 0.01
+    rate: Rate = 3e-3
+    decay: Part = 0.01
     average: Part = 0.995
     blur: Part = 0.2
-    use_weight: float = 0.2
-    seed: int = 0
+    use_weight: Weight = 0.2
+    seed: Seed = 0

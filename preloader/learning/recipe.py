@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,13 +11,12 @@ import msgspec
 
 from preloader.checks import shown
 from preloader.errors import ConfigurationError
-from preloader.learning.settings import NetworkSettings, TrainingSettings
+from preloader.learning.settings import Count, NetworkSettings, TrainingSettings
 from preloader.prediction.features import FeatureSettings
 from preloader.prediction.settings import OnlineSettings
 from preloader.toml import TomlDocument, did_you_mean
 
 Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
 LinearName = Literal["logistic"]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 R = TypeVar("R", bound=msgspec.Struct)
@@ -151,14 +150,30 @@ def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         ConfigurationError: The file or an override is wrong; file, line and field are named.
     """
-    document = TomlDocument.read(path)
-    for name, part in _PARTS.items():  # one by one, so that a mistake in one is told from its own fields
+    return recipe_in(TomlDocument.read(path), Recipe, _PARTS, overrides)
+
+
+def recipe_in(
+    document: TomlDocument, recipe: type[R], parts: Mapping[str, type[msgspec.Struct]], overrides: Iterable[str]
+) -> R:
+    """Return the recipe, of any model, in a document, with what takes the place of some of it.
+
+    Args:
+        document: The file.
+        recipe: The type of the recipe.
+        parts: The types of its tables.
+        overrides: See `read_recipe`.
+
+    Raises:
+        ConfigurationError: The file or an override is wrong; file, line and field are named.
+    """
+    for name, part in parts.items():  # one by one, so that a mistake in one is told from its own fields
         if isinstance(document.data.get(name), dict):
             document.convert((name,), part)
-    recipe = document.convert((), Recipe)
+    read = document.convert((), recipe)
     for override in overrides:
-        recipe = overridden(recipe, override)
-    return recipe
+        read = overridden(read, override)
+    return read
 
 
 def overridden(recipe: R, override: str) -> R:

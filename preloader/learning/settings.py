@@ -7,6 +7,12 @@ from typing import Annotated
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Part = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
+Rate = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=4_096)]
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,13 +29,13 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         direct: Whether words speak for keys directly, too, beside all else (*Wide & Deep*, Cheng et al. 2016).
     """
 
-    width: int = 64
-    hidden: int = 128
-    word_width: int = 32
-    user_width: int = 16
-    dropout: float = 0.25
-    word_dropout: float = 0.2
-    user_dropout: float = 0.15
+    width: Width = 64
+    hidden: Width = 128
+    word_width: Width = 32
+    user_width: Width = 16
+    dropout: Part = 0.25
+    word_dropout: Part = 0.2
+    user_dropout: Part = 0.15
     direct: bool = False
 
 
@@ -51,11 +57,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     epochs: Count = 12
     batch: Count = 128
-    rate: float = 3e-3
-    weight_decay: float = 0.02
-    smoothing: float = 0.0
-    average: float = 0.998
-    use_weight: float = 1.0
-    later_weight: float = 1.0
+    rate: Rate = 3e-3
+    weight_decay: Part = 0.02
+    smoothing: Part = 0.0
+    average: Part = 0.998
+    use_weight: Weight = 1.0
+    later_weight: Weight = 1.0
     waits: bool = True
-    seed: int = 0
+    seed: Seed = 0

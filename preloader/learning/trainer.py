@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preloader.learning.descent import descend, follow, means_of, warmth, weight_of
 from preloader.learning.examples import NOTHING, UNKNOWN, Examples, ExampleSet
 from preloader.learning.network import INPUTS, AnyNetwork, AveragedNetwork, SequenceNetwork
 from preloader.learning.settings import TrainingSettings
 
-_STEP_WEIGHTS = (1.0, 0.5, 0.35)
-_LARGEST_STEP = 1.0
+_RISING_PART = 10  # the learning rate rises for a tenth of the steps
 
 
 class Learner(nn.Module):
@@ -63,7 +63,7 @@ class Fit:
         self.learner = learner
         self.settings = settings
         self.epoch = 0
-        self.means = {name: value.detach().clone() for name, value in learner.state_dict().items()}
+        self.means = means_of(learner)
         self._examples = examples
         self._steps_an_epoch = math.ceil(len(examples) / settings.batch)
         self.optimizer = torch.optim.AdamW(learner.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
@@ -86,21 +86,11 @@ class Fit:
         return self.learner.eval()
 
     def _step(self, chosen: np.ndarray, number: int) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate * _warmth(number, self.settings.epochs * self._steps_an_epoch)
+        rate = self.settings.rate * warmth(number, self.settings.epochs * self._steps_an_epoch, part=_RISING_PART)
         loss = loss_of(self.learner, self._examples, chosen, self.settings)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.learner.parameters(), _LARGEST_STEP)
-        self.optimizer.step()
-        self._average(number)
+        descend(self.optimizer, loss, rate)
+        follow(self.means, self.learner, self.settings.average, number + 1)
         return float(loss.detach())
-
-    def _average(self, number: int) -> None:
-        decay = min(self.settings.average, (1 + number) / (10 + number))
-        with torch.no_grad():
-            for name, value in self.learner.state_dict().items():
-                self.means[name].lerp_(value, 1 - decay)
 
 
 def averaged(learners: Sequence[Learner]) -> Learner:
@@ -138,7 +128,7 @@ def loss_of(learner: Learner, examples: ExampleSet, chosen: np.ndarray, settings
         )
         mean = (losses * weights * came).sum() / (weights * came).sum().clamp(min=1e-6)
         share = settings.later_weight if step else 1.0
-        loss = loss + share * _STEP_WEIGHTS[min(step, len(_STEP_WEIGHTS) - 1)] * mean
+        loss = loss + share * weight_of(step) * mean
     return loss + settings.use_weight * _loss_of_uses(uses, torch.from_numpy(batch.uses))
 
 
@@ -147,12 +137,3 @@ def _loss_of_uses(odds: Tensor, used: Tensor) -> Tensor:
     known = used != UNKNOWN
     losses = functional.binary_cross_entropy_with_logits(odds, (used == 1).float(), reduction="none")
     return (losses * known).sum() / len(odds) / 10
-
-
-def _warmth(step: int, steps: int) -> float:
-    """Return the share of the largest learning rate: a linear rise, then half a cosine down to a fiftieth."""
-    rising = max(steps // 10, 1)
-    if step < rising:
-        return (step + 1) / rising
-    passed = (step - rising) / max(steps - rising, 1)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * passed))

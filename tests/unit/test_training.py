@@ -171,6 +171,28 @@ def test_a_wrong_override_is_named(recipe, override, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("network", "width = 0"),
+        ("network", "hidden = 1000000"),
+        ("network", "word_dropout = 1.0"),
+        ("training", "rate = -0.1"),
+        ("training", "average = 1.5"),
+        ("training", "use_weight = nan"),
+        ("training", "weight_decay = inf"),
+        ("training", "seed = -1"),
+    ],
+)
+def test_sizes_and_rates_that_make_no_sense_are_refused_in_place(recipe, table, line):
+    recipe.write_text(f"{RECIPE}[{table}]\n{line}\n")
+    at = len(recipe.read_text().splitlines())
+    with pytest.raises(ConfigurationError) as caught:
+        read_recipe(recipe)
+    field = line.partition(" ")[0]
+    assert str(caught.value).startswith(f"{recipe}:{at}, field '{table}.{field}': must be")
+
+
 def test_overrides_take_the_place_of_what_the_file_says(recipe):
     read = read_recipe(recipe, ["online.max_contexts=777", "data.description=Our own"])
     assert (read.online.max_contexts, read.data.description) == (777, "Our own")
