@@ -1,80 +1,19 @@
-"""Inference off the loop: batches form, the loop runs on, nothing that fails or hangs stops what follows."""
+"""Inference off the loop: batches form, the loop runs on, decisions are those of the unstaged path."""
 
 import asyncio
-import logging
 import threading
 import time
 from itertools import pairwise
 
 import pytest
 
-from preloader.events import Event, Tier
-from preloader.manager import PreloadManager
-from preloader.ports import Cost, Ready, StagedPredictor
+from preloader.events import Tier
+from preloader.ports import Ready, StagedPredictor
 from preloader.prediction import OnlinePredictor
-from preloader.prediction.shadow import SwapState
 from preloader.replay.clock import run_virtual
 from preloader.scheduling.execution import InlineExecutor, ThreadExecutor
-from preloader.settings import Settings
-from preloader.testing import FakePredictor, FakeProvider, FakeStagedPredictor, fake_prediction, random_events
-
-KEYS = [f"component:item{at}" for at in range(12)]
-ANSWERS = {action: [fake_prediction(f"component:item{at}", 0.95, 0.0, 0.0)] for at, action in enumerate("abcdef")}
-
-
-def event(action, session="s"):
-    return Event(user="u", session=session, time_s=0.0, action=action)
-
-
-class Gate:
-    """Holds every `infer` in its thread until it is opened; says when one has come in."""
-
-    def __init__(self):
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.threads = set()
-        self.inside = 0
-
-    def __call__(self, contexts):
-        self.threads.add(threading.get_ident())
-        self.inside += 1
-        self.entered.release()
-        assert self.open.wait(20)
-        self.inside -= 1
-
-    async def reached(self):
-        while not self.entered.acquire(blocking=False):
-            await asyncio.sleep(0.001)
-
-
-class Scene:
-    def __init__(self, predictor, **options):
-        self.decided = []
-        settings = Settings(waste_budget=None, **options.pop("settings", {}))
-        self.provider = FakeProvider({key: Cost(0.0, 10) for key in KEYS})
-        self.manager = PreloadManager(
-            {"component": self.provider},
-            predictor=predictor,
-            settings=settings,
-            decided=lambda event, decisions: self.decided.append((event.session, event.action, decisions)),
-            **options,
-        )
-
-    @property
-    def order(self):
-        return [(session, action) for session, action, _ in self.decided]
-
-    @property
-    def counts(self):
-        return self.manager.statistics().counts
-
-
-def run(scene, script, runner=asyncio.run):
-    async def main():
-        async with scene.manager as manager:
-            return await script(manager)
-
-    return runner(main())
+from preloader.testing import FakePredictor, FakeStagedPredictor, random_events
+from tests.unit.staged_scene import ANSWERS, Gate, Scene, event, run
 
 
 def test_the_fake_is_staged_and_the_plain_one_is_not():
@@ -198,106 +137,6 @@ def test_many_landings_leave_room_for_others_in_between():
     assert max(after - before for before, after in pairwise(seen)) == 1
 
 
-@pytest.mark.parametrize("stage", ["begin", "infer", "finish", "too few"])
-def test_what_fails_is_logged_and_counted_and_does_not_stop_what_follows(stage, caplog):
-    class Failing(FakeStagedPredictor):
-        failing = True
-
-        def begin(self, context, steps=3):
-            if self.failing and stage == "begin":
-                raise OSError("no stage")
-            return super().begin(context, steps)
-
-        def infer(self, requests):
-            if self.failing and stage == "infer":
-                raise OSError("no stage")
-            return super().infer(requests)[: 0 if self.failing and stage == "too few" else None]
-
-        def finish(self, request, result):
-            if self.failing and stage == "finish":
-                raise OSError("no stage")
-            return super().finish(request, result)
-
-    predictor = Failing(ANSWERS)
-    scene = Scene(predictor)
-
-    async def script(manager):
-        with caplog.at_level(logging.ERROR, "preloader"):
-            manager.observe(event("a"))
-            await manager.settled()
-        predictor.failing = False
-        manager.observe(event("b"))
-        await manager.settled()
-
-    run(scene, script)
-    (_, _, none), (_, _, (decision,)) = scene.decided
-    assert none == []
-    assert decision.key == "component:item1"
-    assert ("0 results for 1" if stage == "too few" else "no stage") in caplog.text
-    assert scene.counts["predictor_errors" if stage == "begin" else "inference_errors"] == 1
-
-
-def test_a_hanging_inference_is_given_up_and_the_next_one_runs(caplog):
-    gate = Gate()
-    predictor = FakeStagedPredictor(ANSWERS, lambda contexts: gate(contexts) if len(predictor.batches) == 1 else None)
-    scene = Scene(predictor, settings={"inference_timeout_s": 0.05})
-
-    async def script(manager):
-        manager.observe(event("a", "one"))
-        await gate.reached()
-        manager.observe(event("b", "two"))
-        await manager.settled()
-        gate.open.set()
-
-    run(scene, script)
-    assert [(session, bool(decisions)) for session, _, decisions in scene.decided] == [("one", False), ("two", True)]
-    assert scene.counts["inference_timeouts"] == 1
-    assert "was given up after 0.05 s" in caplog.text
-
-
-def test_hanging_inferences_do_not_use_up_the_loaders_threads():
-    gate = Gate()
-    scene = Scene(FakeStagedPredictor(ANSWERS, gate), settings={"inference_timeout_s": 0.01})
-
-    async def script(manager):
-        for _ in range(8):
-            manager.observe(event("a"))
-            await manager.settled()
-        assert gate.inside == 4
-        gate.open.set()
-        while gate.inside:
-            await asyncio.sleep(0.001)
-        manager.observe(event("b"))
-        await manager.settled()
-
-    run(scene, script)
-    assert scene.counts["inference_timeouts"] == 4
-    assert scene.counts["inference_errors"] == 4
-    assert scene.decided[-1][2][0].key == "component:item1"
-
-
-def test_a_promoted_predictor_that_hangs_is_rolled_back():
-    gate = Gate()
-    scene = Scene(FakePredictor(ANSWERS), settings={"inference_timeout_s": 0.01})
-    swap = scene.manager._predictor
-    used = Event(user="u", session="s", time_s=0.0, action="a", resources=("component:item5",))
-
-    async def script(manager):
-        swap.offer(FakeStagedPredictor(lambda context, steps: [fake_prediction("component:item5", 0.9)], gate), "new")
-        for _ in range(100):
-            swap.learn_one(used)
-        assert swap.status().state is SwapState.PROBATION
-        assert manager.observe(event("a")) == []
-        await manager.settled()
-        gate.open.set()
-        (decision,) = manager.observe(event("b"))
-        assert decision.key == "component:item1"
-
-    run(scene, script)
-    assert swap.status().live == "fake"
-    assert scene.counts["candidates_rolled_back"] == 1
-
-
 def test_the_end_of_a_session_drops_what_is_under_way_for_it():
     gate = Gate()
     scene = Scene(FakeStagedPredictor(ANSWERS, gate))
@@ -333,51 +172,6 @@ def test_a_session_that_begins_anew_gets_its_own_predictions():
     assert scene.order == [("s", "b")]
 
 
-def test_shutdown_leaves_nothing_behind():
-    gate = Gate()
-    executor = ThreadExecutor()
-    scene = Scene(FakeStagedPredictor(ANSWERS, gate), executor=executor)
-
-    async def main():
-        async with scene.manager as manager:
-            manager.observe(event("a"))
-            await gate.reached()
-            manager.observe(event("b"))
-            waiter = asyncio.create_task(manager.settled())
-        await waiter
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        gate.open.set()
-        while executor.live:
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.01)
-
-    asyncio.run(main())
-    assert scene.decided == []
-    scene.provider.assert_all_unloaded()
-
-
-def test_a_cancelled_manager_stops_inferring():
-    gate = Gate()
-    scene = Scene(FakeStagedPredictor(ANSWERS, gate))
-
-    async def life():
-        async with scene.manager as manager:
-            manager.observe(event("a"))
-            await asyncio.Event().wait()
-
-    async def main():
-        task = asyncio.create_task(life())
-        await gate.reached()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        gate.open.set()
-
-    asyncio.run(main())
-    assert scene.decided == []
-
-
 def test_what_is_ready_at_once_is_decided_at_once_and_overtakes_what_is_older():
     gate = Gate()
 
@@ -399,21 +193,6 @@ def test_what_is_ready_at_once_is_decided_at_once_and_overtakes_what_is_older():
     run(scene, script)
     assert scene.order == [("s", "b")]
     assert scene.counts["inferences_superseded"] == 1
-
-
-def test_a_listener_that_raises_stops_nothing(caplog):
-    scene = Scene(FakeStagedPredictor(ANSWERS))
-    scene.manager._decided = lambda event, decisions: 1 / 0
-
-    async def script(manager):
-        for action in "ab":
-            manager.observe(event(action))
-            await manager.settled()
-            await asyncio.sleep(0.01)
-
-    run(scene, script)
-    assert caplog.text.count("the decided listener failed") == 2
-    assert scene.provider.started == ["component:item0", "component:item1"]
 
 
 class StagedOnline(OnlinePredictor):
