@@ -7,7 +7,6 @@ import re
 import stat
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import msgspec
 import torch
@@ -18,6 +17,7 @@ from preloader.checks import shown
 from preloader.errors import BundleError, ConfigurationError
 from preloader.learning.adapter import Adapter, AdapterInfo, shapes
 from preloader.learning.base import Base
+from preloader.learning.whole_file import write_whole
 from preloader.prediction.manifest import Sha256
 
 SCHEMA = 1
@@ -65,16 +65,7 @@ def save_adapter(folder: Path | str, adapter: Adapter) -> Path:
     sealed = msgspec.json.encode(_Sealed(SCHEMA, adapter.info, _digest(adapter))).decode()
     data = save(dict(adapter.tensors), {"preloader": sealed})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        write_whole(path, data)
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from preloader.errors import ConfigurationError
 from preloader.learning.trainer import Fit
+from preloader.learning.whole_file import write_whole
 
 
 class _Progress(msgspec.Struct, frozen=True):
@@ -40,12 +40,7 @@ class Checkpoint:
     def save(self, fit: Fit, losses: list[float]) -> None:
         """Write the state after an epoch."""
         progress = msgspec.json.encode(_Progress(self._run, fit.epoch, losses)).decode()
-        fresh = self._path.with_suffix(".new")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(_state(fit), fresh, metadata={"progress": progress})
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        write_whole(self._path, save(_state(fit), {"progress": progress}))
 
     def load(self, fit: Fit) -> list[float]:
         """Bring a new run to where the checkpoint is, and return the losses so far; at its start if there is none.

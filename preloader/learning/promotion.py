@@ -6,11 +6,11 @@ without a bundle in service.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from preloader.errors import BundleError
+from preloader.prediction.bundle_files import aside_of, sync
 
 
 def previous_of(service: Path) -> Path:
@@ -30,11 +30,7 @@ def promote(candidate: Path, service: Path) -> None:
     """
     try:
         settle(service)
-        if service.exists():
-            service.rename(_aside(service))
-        candidate.rename(service)
-        _sync(service.parent)
-        settle(service)
+        _exchange(candidate, service)
     except OSError as error:
         raise BundleError(f"{service} cannot be replaced: {error.strerror or error}") from error
 
@@ -49,11 +45,7 @@ def roll_back(service: Path) -> None:
         settle(service)
         if not previous_of(service).is_dir():
             raise BundleError(f"{service} has no previous bundle, {previous_of(service).name}: nothing to go back to")
-        if service.exists():
-            service.rename(_aside(service))
-        previous_of(service).rename(service)
-        _sync(service.parent)
-        settle(service)
+        _exchange(previous_of(service), service)
     except OSError as error:
         raise BundleError(f"{service} cannot be rolled back: {error.strerror or error}") from error
 
@@ -64,7 +56,7 @@ def settle(service: Path) -> None:
     Raises:
         OSError: It cannot be done.
     """
-    aside, previous = _aside(service), previous_of(service)
+    aside, previous = aside_of(service), previous_of(service)
     if not aside.exists():
         return
     if not service.exists():
@@ -72,17 +64,12 @@ def settle(service: Path) -> None:
     else:
         shutil.rmtree(previous, ignore_errors=True)
         aside.rename(previous)
-    _sync(service.parent)
+    sync(service.parent)
 
 
-def _aside(service: Path) -> Path:
-    """Return where `load_bundle` looks for a bundle that is not at its place."""
-    return service.with_name(f".{service.name}.previous")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _exchange(other: Path, service: Path) -> None:
+    if service.exists():
+        service.rename(aside_of(service))
+    other.rename(service)
+    sync(service.parent)
+    settle(service)

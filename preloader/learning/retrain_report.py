@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from preloader.errors import BundleError
 from preloader.learning.comparison import Compared, Gain
 from preloader.learning.retrain import Entry
+from preloader.learning.whole_file import write_whole
 
 _HEADER = """\
 | kind | sessions | items | log loss | other | gain (95 % interval) | top-1 | other | gain (95 % interval) |
@@ -46,9 +46,7 @@ def write_report(path: Path, entry: Entry) -> None:
         BundleError: It cannot be written.
     """
     try:
-        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
-            file.write(report(entry))
-        Path(file.name).replace(path)
+        write_whole(path, report(entry).encode())
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
 

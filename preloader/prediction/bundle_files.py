@@ -112,12 +112,12 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
             _write_file(made / name, data)
         made.chmod(0o755)
         for directory in {made, *(made / parent for name in files for parent in Path(name).parents)}:
-            _sync(directory)
-        previous = _previous(path)
+            sync(directory)
+        previous = aside_of(path)
         if path.exists():
             path.rename(previous)
         made.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
         shutil.rmtree(previous, ignore_errors=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -125,13 +125,13 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
 
 def recovered(path: Path) -> Path:
     """Return where the bundle is: at its path, or, if the writer was killed at the worst moment, beside it."""
-    previous = _previous(path)
+    previous = aside_of(path)
     return previous if not path.exists() and previous.exists() else path
 
 
 def recover(path: Path) -> None:
     """Bring the old bundle back if the last writer was killed between two renames; remove it if that was later."""
-    previous = _previous(path)
+    previous = aside_of(path)
     if path.exists():
         shutil.rmtree(previous, ignore_errors=True)
     elif previous.exists():
@@ -207,7 +207,12 @@ def _write_file(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """Have on the disk what a directory holds.
+
+    Raises:
+        OSError: It cannot be done.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -215,6 +220,6 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _previous(path: Path) -> Path:
+def aside_of(path: Path) -> Path:
     """Return where the old bundle stands for the moment between two renames."""
     return path.with_name(f".{path.name}.previous")
