@@ -27,6 +27,7 @@ from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
+from preloader.prediction.shadow import SwapSettings
 from preloader.scheduling.execution import ThreadExecutor
 from preloader.scheduling.flights import Flight, loading
 from preloader.settings import Settings
@@ -106,7 +107,9 @@ class PreloadManager:
         self._prefixes = tuple(f"{kind}:" for kind in providers)
         self.settings = settings or Settings()
         self._predictor = HotSwapPredictor(
-            predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps), kinds=tuple(providers)
+            predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps),
+            kinds=tuple(providers),
+            settings=SwapSettings(every=self.settings.swap_every),
         )
         self._bundle = bundle
         self._decided = decided

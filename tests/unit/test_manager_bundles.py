@@ -15,6 +15,7 @@ from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.shadow import SwapState
 from preloader.replay.clock import run_virtual
 from preloader.scheduling.execution import InlineExecutor
+from preloader.settings import Settings
 from preloader.sync import SyncPreloadManager
 from preloader.testing import FakeProvider, random_events
 
@@ -184,6 +185,21 @@ def test_an_offered_bundle_is_tried_beside_the_one_in_service(bundle):
 
     run(manager, script)
     assert manager.statistics().counts["candidates_offered"] == 1
+
+
+def test_of_a_trial_as_many_items_are_scored_as_the_settings_say(bundle):
+    scored = []
+    for every in (1, 4):
+        manager = manager_of(settings=Settings(swap_every=every))
+
+        async def script(manager):
+            await manager.offer(bundle)
+            await live(manager, LATER[:8])
+            assert manager.swap_status().state is SwapState.TRIAL
+
+        run(manager, script)
+        scored.append(manager.swap_status().items)
+    assert scored[0] // 4 == scored[1] > 0
 
 
 def test_an_offered_bundle_that_is_better_takes_over(tmp_path):
