@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -13,17 +14,16 @@ import typer
 from rich.console import Console
 
 from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, backend_of
+from preloader.cli.evaluate_bundle import ScoredBundle
+from preloader.cli.evaluate_llm import DEFAULT_TIMEOUT_S, Interview, interview_of
 from preloader.cli.evaluate_table import show
 from preloader.cli.histories import History, progress, read_history
 from preloader.errors import ConfigurationError, require
 from preloader.evaluation import BASELINES, Candidate, Learn, Task, evaluate, task_of_parts, task_of_split
 from preloader.evaluation.metrics import CONFIDENCE
-from preloader.events import Context
 from preloader.history import READERS
 from preloader.ports import Predictor
-from preloader.prediction import Bundle, OnlinePredictor, load_bundle
-from preloader.prediction.experts import MixturePredictor
-from preloader.prediction.manifest import session_hash
+from preloader.prediction import OnlinePredictor, load_bundle
 
 _MAX_STEPS = 10
 _ONLINE = "online"
@@ -70,7 +70,11 @@ def run(
         typer.Option(help="Learn nothing during the test, or every item once scored; both by default."),
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Score this saved predictor in place of a new one of its name.")
+        Path | None,
+        typer.Option(
+            help="Score this saved predictor, and each expert that it mixes, in place of new ones of their names. One "
+            "that has no vocabulary learns the fit part first, by counting; its networks stay as they are."
+        ),
     ] = None,
     predictor: Annotated[
         list[str] | None,
@@ -79,6 +83,23 @@ def run(
             "are scikit-learn's and take minutes."
         ),
     ] = None,
+    llm_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask this language model about each item of the test, and score it as the expert llm, alone and mixed "
+            "with the bundle's predictor or the online one. Its key is taken from OPENAI_API_KEY."
+        ),
+    ] = None,
+    llm_url: Annotated[
+        str | None,
+        typer.Option(
+            help="The address of the model's server, which speaks OpenAI's protocol, as in http://localhost:8080/v1; "
+            "OpenAI's own by default."
+        ),
+    ] = None,
+    llm_timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="How long the model may take to answer a question.")
+    ] = DEFAULT_TIMEOUT_S,
     fit_percent: Annotated[
         int | None, typer.Option(min=1, max=99, help="Learn this share of each stream; the format's by default.")
     ] = None,
@@ -92,18 +113,22 @@ def run(
 ) -> None:
     """Score predictors on what came next: the first 80 % of each stream is learned, the rest counts."""
     place = backend_of(backend, jobs, scheduler)
-    saved = None if bundle is None else load_bundle(bundle)
-    chosen = _chosen(predictor, saved)
+    saved = None if bundle is None else ScoredBundle(load_bundle(bundle))
+    interview = interview_of(llm_model, llm_url, llm_timeout_s)
+    chosen = _chosen(predictor, saved, interview)
     history = read_history(paths, format_name, fit_percent)
     kind = history.target(target)
     task = msgspec.structs.replace(
         _task(history, train, format_name, kind, seed), drop_repeats=repeats is RepeatsChoice.DROPPED, steps=steps
     )
     if saved is not None:
-        _check_bundle(saved, task)
-    candidates = [_candidate(name, task, saved) for name in chosen]
+        saved.check(history.paths, task)
+    candidates = [_candidate(name, task, saved, interview) for name in chosen]
     ways: Sequence[Learn] = ("frozen", "online") if learn is None else (learn.value,)
-    with progress("evaluating", total=_work(task, candidates, ways)) as advance:
+    questions = 0 if interview is None else task.summary().test_items
+    with progress("evaluating", _work(task, candidates, ways) + questions) as advance, interview or nullcontext():
+        if interview is not None:
+            interview.on_question = advance
         rows = evaluate(
             task,
             candidates,
@@ -119,6 +144,7 @@ def run(
             "split": "train" if train else _plain(history.rule),
             "train": [str(path) for path in train or ()],
             "bundle": None if bundle is None else str(bundle),
+            "llm": None if interview is None else interview.summary(),
             "repeats": repeats.value,
             "learn": ways,
             "steps": steps,
@@ -132,10 +158,13 @@ def run(
         print(msgspec.json.encode(document).decode())
     else:
         show(Console(), kind, task.summary(), rows)
+        if interview is not None:
+            Console(stderr=True).print(str(interview), markup=False, highlight=False, soft_wrap=True)
 
 
-def _chosen(named: Sequence[str] | None, saved: Bundle | None) -> list[str]:
-    scored = dict.fromkeys([*BASELINES, _ONLINE, *(_saved_names(saved) if saved else [])])
+def _chosen(named: Sequence[str] | None, saved: ScoredBundle | None, interview: Interview | None) -> list[str]:
+    of_bundle = saved.names if saved else []
+    scored = dict.fromkeys([*BASELINES, _ONLINE, *of_bundle, *(interview.names(saved) if interview else [])])
     known = [*scored, *_SKLEARN]
     for name in named or ():
         if name not in known:
@@ -143,17 +172,12 @@ def _chosen(named: Sequence[str] | None, saved: Bundle | None) -> list[str]:
     return list(dict.fromkeys(named or scored))
 
 
-def _saved_names(saved: Bundle) -> list[str]:
-    """Return a bundle's predictor, and, where that is a mixture, the experts that it is made of."""
-    predictor = saved.predictor()
-    experts = predictor.experts if isinstance(predictor, MixturePredictor) else ()
-    return [predictor.name, *(expert.name for expert in experts if expert.name != _ONLINE)]
-
-
-def _candidate(name: str, task: Task, saved: Bundle | None) -> Candidate:
+def _candidate(name: str, task: Task, saved: ScoredBundle | None, interview: Interview | None) -> Candidate:
     """Return the predictor of a name; a bundle's stands in for a new one of the same name."""
-    if saved is not None and name in (saved_names := _saved_names(saved)):
-        return Candidate(name, partial(_of_bundle, saved, saved_names.index(name)), fitted=True)
+    if interview is not None and name in interview.names(saved):
+        return interview.candidate(name, task, saved)
+    if saved is not None and name in saved.names:
+        return saved.candidate(name, task.kind)
     if name == _ONLINE:
         return Candidate(name, partial(OnlinePredictor, kinds=(task.kind,), horizon=task.steps))
     if name in _SKLEARN:
@@ -161,40 +185,11 @@ def _candidate(name: str, task: Task, saved: Bundle | None) -> Candidate:
     return Candidate(name, partial(BASELINES[name], kinds=(task.kind,), horizon=task.steps))
 
 
-def _of_bundle(saved: Bundle, place: int) -> Predictor:
-    predictor = saved.predictor()
-    if not place:
-        return predictor
-    assert isinstance(predictor, MixturePredictor)
-    return [expert for expert in predictor.experts if expert.name != _ONLINE][place - 1]
-
-
 def _of_sklearn(name: str, task: Task) -> Predictor:
     require("sklearn", "train")
     from preloader.learning.baselines import sklearn_predictor  # brings in scikit-learn
 
     return sklearn_predictor(name, task.prepared().fit, task.kind, horizon=task.steps)
-
-
-def _check_bundle(saved: Bundle, task: Task) -> None:
-    """Refuse a bundle that cannot be scored on a task, or that may have learned from its test."""
-    manifest = saved.manifest
-    if manifest.kinds is not None and task.kind not in manifest.kinds:
-        raise ConfigurationError(f"{saved.path} predicts {', '.join(manifest.kinds)}, and the target is {task.kind!r}")
-    if manifest.fitted_on is None:
-        raise ConfigurationError(
-            f"{saved.path} does not say what it learned from, so it cannot be kept apart from a test"
-        )
-    learned = set(manifest.fitted_on.sessions)
-    shared = sum(session_hash(session.user, session.session) in learned for session in task.test)
-    if shared:
-        raise ConfigurationError(
-            f"{saved.path} learned from {shared:,} of the {len(task.test):,} test sessions; test it on others"
-        )
-    try:
-        saved.predictor().predict(Context(), task.steps)
-    except ValueError as error:
-        raise ConfigurationError(f"--steps {task.steps} is too many for {saved.path}: {error}") from None
 
 
 def _task(history: History, train: Sequence[Path] | None, format_name: str | None, kind: str, seed: int) -> Task:

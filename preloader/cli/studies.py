@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from preloader.cli.histories import History
+from preloader.cli.learned import learned_from
 from preloader.components.registry import ComponentRegistry
 from preloader.errors import ConfigurationError, require
 from preloader.history.household import HouseholdReader, read_household
 from preloader.ports import Predictor, Provider
 from preloader.prediction import Bundle, OnlinePredictor, load_bundle
-from preloader.prediction.manifest import session_hash
 from preloader.replay.comparators import PRELOADER
 from preloader.replay.files import replacing
 from preloader.replay.metrics import Metrics
@@ -217,10 +217,10 @@ def _figures(spread: Metrics) -> dict[str, Any]:
 def _learned(plan: Plan, source: Source, bar: Progress) -> Callable[[], Predictor]:
     """Return what makes predictors that have learned the plan's fit sessions, or what the bundle holds."""
     if source.bundle is not None:
-        return partial(_unseen(load_bundle(source.bundle), plan).predictor, kinds=(plan.kind,))
+        return partial(_unseen(load_bundle(source.bundle), source.history.paths, plan).predictor, kinds=(plan.kind,))
     fresh: Callable[[], Predictor] = partial(OnlinePredictor, kinds=(plan.kind,), horizon=Settings().steps)
     if source.beginning is not None:
-        fresh = partial(_unseen(source.beginning, plan).predictor, kinds=(plan.kind,))
+        fresh = partial(_unseen(source.beginning, source.history.paths, plan).predictor, kinds=(plan.kind,))
     teacher = fresh()
     task = bar.add_task("learning", total=len(plan.fit))
     for session in plan.fit:
@@ -237,14 +237,14 @@ def _learned(plan: Plan, source: Source, bar: Progress) -> Callable[[], Predicto
     return make
 
 
-def _unseen(bundle: Bundle, plan: Plan) -> Bundle:
+def _unseen(bundle: Bundle, paths: Sequence[str], plan: Plan) -> Bundle:
     """Return the bundle, unless it learned from what is to be replayed.
 
     Raises:
         ConfigurationError: It did.
     """
-    fitted = set(bundle.manifest.fitted_on.sessions) if bundle.manifest.fitted_on else set()
-    known = sum(session_hash(session.user, session.session) in fitted for session in plan.test)
+    fitted_on = bundle.manifest.fitted_on
+    known = learned_from(fitted_on, paths, plan.test) if fitted_on else 0
     if known:
         raise ConfigurationError(
             f"{bundle.path} was fitted on {known} of the {len(plan.test)} sessions to be replayed; "

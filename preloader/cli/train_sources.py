@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from preloader.cli.histories import progress, read_history
+from preloader.cli.learned import name_of
 from preloader.prediction import save_bundle
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def read_sources(paths: Sequence[Path], recipe: AnonymousRecipe) -> list[Given]:
 
     histories = {str(path): read_history([path], None) for path in paths}
     sources = match(recipe, {name: history.format for name, history in histories.items()})
-    return [Given(sources[name], name, history.rule, history.sessions) for name, history in histories.items()]
+    return [Given(sources[name], name_of(name), history.rule, history.sessions) for name, history in histories.items()]
 
 
 def show_gains(console: Console, title: str, found: Mapping[str, Mapping[str, Gain]]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Annotated, Self
 
 import msgspec
 import numpy as np
 
-from preloader.errors import BundleError, LanguageModelError
+from preloader.errors import BundleError
 from preloader.events import Context, ContextTracker, Event, Prediction
 from preloader.ports import LanguageModel, Snapshot
 from preloader.prediction.distribution import Distribution, to_predictions
@@ -51,6 +51,8 @@ class LlmExpert:
         calls_per_minute: How often it asks at most.
         timeout_s: How long an answer may take.
         max_sessions: Of how many sessions events and answers are kept.
+        on_answer: Called on the loop with the context that an answer is of, once it can be predicted with: answers come
+            long after the event that they follow. What it raises is logged.
 
     Attributes:
         counts: Questions, answers, failures, and questions that the budget forbade.
@@ -69,16 +71,18 @@ class LlmExpert:
         calls_per_minute: int = 6,
         timeout_s: float = 20.0,
         max_sessions: int = 64,
+        on_answer: Callable[[Context], None] = lambda context: None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.revision = 0
         self._model = model
-        self._kind = kind
+        self.kind = kind
         self._horizon = horizon
         self._most_candidates = candidates
         self._calls_per_minute = calls_per_minute
         self._timeout_s = timeout_s
         self._max_sessions = max_sessions
+        self._on_answer = on_answer
         self._candidates: OrderedDict[str, None] = OrderedDict()
         self._tracker = ContextTracker(max_sessions)
         self._answers: OrderedDict[tuple[str, str], tuple[Context, Distribution]] = OrderedDict()
@@ -105,28 +109,39 @@ class LlmExpert:
 
     def learn_one(self, event: Event) -> None:
         """Take note of the keys that an event used, and ask what comes next; see `Predictor.learn_one`."""
-        keys = event.keys(self._kind)
-        for key in keys:
+        context = self.note(event)
+        if event.keys(self.kind) and self._group is not None and self._may_ask():
+            task = self._group.create_task(self._try(context, self._listed()), name="ask a model")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def note(self, event: Event) -> Context:
+        """Take note of the keys that an event used, ask nothing, and return what is known of the session then."""
+        for key in event.keys(self.kind):
             self._candidates[key] = None
             self._candidates.move_to_end(key)
         while len(self._candidates) > self._most_candidates:
             self._candidates.popitem(last=False)
-        context = self._tracker.observe(event)
-        if keys and self._group is not None and self._may_ask():
-            task = self._group.create_task(self._ask(context, list(reversed(self._candidates))), name="ask a model")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        return self._tracker.observe(event)
+
+    async def ask(self, context: Context) -> None:
+        """Ask what comes after ``context``, whatever the budget says, and speak of it from then on.
+
+        Raises:
+            LanguageModelError: There was no answer, or none in time.
+        """
+        await self._ask(context, self._listed())
 
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
         """Return what the model answered; see `Predictor.predict`."""
-        return to_predictions(self.distribution(context, self._kind, steps))
+        return to_predictions(self.distribution(context, self.kind, steps))
 
     def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
         """Return what the model answered of this very context; no keys where it did not, or not yet."""
         if not 1 <= steps <= self._horizon:
             raise ValueError(f"steps must be from 1 to {self._horizon}, not {steps}")
         answer = self._answers.get((context.user, context.session))
-        if kind != self._kind or answer is None or answer[0] != context:
+        if kind != self.kind or answer is None or answer[0] != context:
             return Distribution({}, np.zeros((steps, 0)))
         told = answer[1]
         return Distribution(told.index, told.probabilities[:steps])
@@ -136,7 +151,7 @@ class LlmExpert:
         meta = {
             "predictor": self.name,
             "version": VERSION,
-            "kind": self._kind,
+            "kind": self.kind,
             "candidates": list(self._candidates),
             "contexts": self._tracker.contexts(),
         }
@@ -144,7 +159,7 @@ class LlmExpert:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the candidates and the live sessions; see `Predictor.restore`."""
-        for field, expected in (("predictor", self.name), ("version", VERSION), ("kind", self._kind)):
+        for field, expected in (("predictor", self.name), ("version", VERSION), ("kind", self.kind)):
             if snapshot.meta.get(field) != expected:
                 raise BundleError(f"the state's {field} is {snapshot.meta.get(field)!r}; {expected!r} is needed")
         try:
@@ -172,18 +187,26 @@ class LlmExpert:
         self._asked_s.append(now_s)
         return True
 
-    async def _ask(self, context: Context, candidates: Sequence[str]) -> None:
+    def _listed(self) -> list[str]:
+        """Return the candidates, the latest used first."""
+        return list(reversed(self._candidates))
+
+    async def _try(self, context: Context, candidates: Sequence[str]) -> None:
         self.counts["questions"] += 1
         try:
-            answer = await self._model.complete(_prompt(context, candidates), Guesses, self._timeout_s)
-        except LanguageModelError as error:
-            self._failed(error)
-            return
-        except Exception as error:  # a model that breaks its promise must not end the others' task group
+            await self._ask(context, candidates)
+        except Exception as error:  # also of a model that breaks its promise: it must not end the others' task group
             self._failed(error)
             return
         self._failures = 0
         self.counts["answers"] += 1
+        try:
+            self._on_answer(context)
+        except Exception:
+            logger.exception("what was to be done with a language model's answer failed")
+
+    async def _ask(self, context: Context, candidates: Sequence[str]) -> None:
+        answer = await self._model.complete(_prompt(context, candidates), Guesses, self._timeout_s)
         self.revision += 1
         self._remember(context, _distribution(answer, candidates, self._horizon))
 

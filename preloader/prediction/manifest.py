@@ -118,6 +118,16 @@ def session_hash(user: str, session: str) -> str:
     return sha256(f"{user}\0{session}".encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
 
 
+def shared_user(history: str, user: str) -> str:
+    """Return what stands in `session_hash` for a user of a history whose users share one assistant.
+
+    Args:
+        history: What the history is called: simulations of different seeds name their users and sessions alike.
+        user: As in the events.
+    """
+    return f"{history}\0{user}"
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest's file: readable JSON that holds its own hash."""
     table = msgspec.to_builtins(manifest)

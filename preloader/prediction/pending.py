@@ -93,7 +93,7 @@ class Pending:
         arrays: dict[str, NDArray[np.generic]] = {
             "logs": np.concatenate([np.zeros(0, np.float32), *(panel.logs.ravel() for panel in held)]),
             "awake": np.array([everybody if panel.awake is None else panel.awake for panel in held], np.bool_).reshape(
-                -1, self._later, self._experts
+                len(held), self._later, self._experts
             ),
         }
         return {"alignments": [_dump_alignment(one) for _, one in alignments.values()], "sessions": sessions}, arrays

@@ -8,7 +8,10 @@ import pytest
 from preloader import cli
 from preloader.events import Event
 from preloader.prediction import FittedOn, OnlinePredictor, save_bundle
+from preloader.prediction import bundle as bundles
 from preloader.prediction.manifest import session_hash
+
+SHIPPED = Path(__file__).parents[2] / "models" / "default"
 
 ROW = [
     *("predictor", "learn", "step", "n", "top1", "top3", "top5", "mrr", "log_loss", "ece", "ece_decisions"),
@@ -139,6 +142,51 @@ def test_a_bundle_that_cannot_be_judged_is_refused(run, history, tmp_path):
     assert "predicts file, and the target is 'tool'" in sentence("files", kinds=("file",))
     assert "--steps 3 is too many" in sentence("short", horizon=2)
     assert "cannot be read" in refused(run, history, "--bundle", tmp_path / "none")
+
+
+HOUSEHOLD = "household:seed=7,users=2,days=14"
+
+
+def rows_of(run, *arguments):
+    code, out, _ = run("evaluate", *arguments, "--steps", 1, "--bootstraps", 20, "--json")
+    assert code == 0
+    return {(row["predictor"], row["learn"]): row for row in msgspec.json.decode(out)["rows"]}
+
+
+def test_a_bundle_without_a_vocabulary_learns_the_fit_part_first(run):
+    pytest.importorskip("onnxruntime")
+    rows = rows_of(run, HOUSEHOLD, "--bundle", SHIPPED)
+    assert {name for name, _ in rows} >= {"mixture", "anonymous", "online", "order2"}
+    assert len({row["n"] for row in rows.values()}) == 1
+    for learn in ("frozen", "online"):
+        online = rows["online", learn]
+        for name in ("mixture", "anonymous"):
+            assert rows[name, learn]["top1"] > online["top1"] > rows["order2", learn]["top1"]
+            assert rows[name, learn]["log_loss"] < online["log_loss"]
+
+
+def test_a_bundle_that_knows_its_kinds_is_scored_as_it_is(run, history, tmp_path):
+    saved = bundle(tmp_path / "saved", kinds=("tool",))
+    assert rows_of(run, history, "--bundle", saved, "--predictor", "online")["online", "frozen"]["top1"] == 0.0
+
+
+def test_a_bundle_is_put_together_once_for_its_names_and_once_for_each_row(run, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    made = []
+    assemble = bundles.assemble
+    monkeypatch.setattr(bundles, "assemble", lambda *arguments: made.append(1) or assemble(*arguments))
+    small = "household:seed=7,users=1,days=7"
+    rows_of(run, small, "--bundle", SHIPPED, "--predictor", "order1")
+    assert len(made) == 1
+    rows_of(run, small, "--bundle", SHIPPED, "--predictor", "mixture", "--predictor", "anonymous")
+    assert len(made) == 1 + 3
+
+
+@pytest.mark.parametrize("spec", ["household:seed=101,users=2", "household:days=60,seed=101,users=4"])
+def test_a_household_that_a_bundle_learned_is_refused_whatever_else_its_spec_says(run, spec):
+    err = refused(run, spec, "--fit-percent", 20, "--bundle", SHIPPED)
+    assert "models/default learned from " in err
+    assert "test sessions; test it on others" in err
 
 
 def refused(run, *arguments):

@@ -1,11 +1,8 @@
 """The language-model port: its client against a real server over HTTP, and the expert that asks in the background."""
 
 import asyncio
-import json
 import random
 import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
@@ -16,48 +13,11 @@ from preloader.prediction import OnlinePredictor
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.llm_expert import LlmExpert
 from preloader.testing import FakeLanguageModel, Hang, random_events
+from tests.unit.chat_server import completion, server
 
 
 class Colour(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-
-
-@contextmanager
-def server(answer):
-    """Serve chat completions on a free port: ``answer(request) -> (status, body)``; yield its address and the log."""
-    log = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            log.append({"path": self.path, **json.loads(body)})
-            status, reply = answer(log[-1])
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply)
-
-        def log_message(self, *arguments):
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{running.server_address[1]}/v1", log
-    finally:
-        running.shutdown()
-        thread.join()
-        running.server_close()
-
-
-def completion(content):
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    return json.dumps(
-        {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-    ).encode()
 
 
 def ask(url, timeout_s=10.0):
@@ -266,3 +226,37 @@ def test_in_a_mixture_it_is_heard_when_it_speaks():
     assert heard.key == keys[-1]
     assert heard.per_step[0] > 0.9
     assert max(heard.per_step[1:]) < 0.5  # of which it said nothing
+
+
+def test_whoever_waits_for_an_answer_is_told_once_it_can_be_predicted_with(caplog):
+    async def run():
+        model, told = FakeLanguageModel([{"guesses": [{"number": 1, "probability": 0.6}]}] * 2), []
+
+        def on_answer(context):
+            told.append(expert.predict(context)[0].per_step[0])
+            raise RuntimeError("bug of the listener")
+
+        async with LlmExpert(model, "k", on_answer=on_answer) as expert:
+            for number in range(2):
+                expert.learn_one(event(number, "k:a"))
+                await settle()
+        return told, expert.counts
+
+    told, counts = asyncio.run(run())
+    assert told == [0.6, 0.6]
+    assert counts == {"questions": 2, "answers": 2}
+    assert "bug of the listener" in caplog.text
+
+
+def test_it_can_be_asked_and_waited_for_without_a_budget():
+    async def run():
+        model = FakeLanguageModel([{"guesses": [{"number": 2, "probability": 0.6}]}, LanguageModelError("no")])
+        expert = LlmExpert(model, "k", calls_per_minute=1)
+        contexts = [expert.note(event(number, f"k:{number}")) for number in range(2)]
+        await expert.ask(contexts[1])
+        with pytest.raises(LanguageModelError):
+            await expert.ask(contexts[0])
+        return expert.predict(contexts[1])
+
+    (said,) = asyncio.run(run())
+    assert (said.key, said.per_step[0]) == ("k:0", 0.6)

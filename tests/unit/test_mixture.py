@@ -488,3 +488,11 @@ def test_a_use_that_is_no_probability_is_left_to_the_others():
     for prediction in predictor.predict(context):
         if prediction.key in uses:
             assert (prediction.p_use_if_loaded, prediction.p_use_soon) == pytest.approx(uses[prediction.key], abs=1e-5)
+
+
+def test_a_mixture_that_looks_one_item_ahead_is_saved_and_restored():
+    events = random_events(6)
+    predictor, copy = mixture_of_two(horizon=1), mixture_of_two(horizon=1)
+    copy.restore(fitted(predictor, events).snapshot())
+    context = contexts_of(events)[-1]
+    assert copy.predict(context, 1) == predictor.predict(context, 1) != []

@@ -8,7 +8,7 @@
 """
 
 from preloader.history.household.home import ARCHETYPES, SimulatedComponent
-from preloader.history.household.reading import HouseholdReader, read_household
+from preloader.history.household.reading import HouseholdReader, household_name, read_household
 from preloader.history.household.registry import components_toml
 from preloader.history.household.simulation import Household, HouseholdSession
 
@@ -19,5 +19,6 @@ __all__ = [
     "HouseholdSession",
     "SimulatedComponent",
     "components_toml",
+    "household_name",
     "read_household",
 ]

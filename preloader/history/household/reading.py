@@ -42,6 +42,17 @@ def read_household(spec: str) -> Household:
     return Household(**values)  # type: ignore[arg-type]  # each has the type of its setting
 
 
+def household_name(spec: str) -> str:
+    """Return what a household's sessions have in common, whatever else their spec says: ``household:seed=7``.
+
+    People are drawn one after the other, and their days too: more of either leaves what the first ones do as it is.
+
+    Raises:
+        HistoryError, ConfigurationError: As for `read_household`.
+    """
+    return f"{_SCHEME}:seed={read_household(spec).seed}"
+
+
 class HouseholdReader:
     """Simulates the household that a spec describes; nothing is read."""
 
