@@ -159,6 +159,10 @@ class AnonymousPredictor:
         speaking = {kind: memory for kind, memory in self._memories.items() if self._speaks(memory)}
         return Request(context, steps, {kind: self._see(memory, context) for kind, memory in speaking.items()})
 
+    def inputs(self, requests: Sequence[Request]) -> Arrays:
+        """Return what the network takes for requests of which there is anything to ask, all their kinds in a row."""
+        return _stacked([seen for request in requests for seen in request.seen.values()])
+
     def infer(self, requests: Sequence[Request]) -> list[list[Answer]]:
         """Ask the network, once for all kinds of all requests; see `StagedPredictor.infer`.
 
@@ -168,8 +172,7 @@ class AnonymousPredictor:
         asked = [seen for request in requests for seen in request.seen.values()]
         if not asked:
             return [[] for _ in requests]
-        batch = {name: np.stack([seen.arrays[name] for seen in asked]) for name in asked[0].arrays}
-        said = self.runtime.run(batch)
+        said = self.runtime.run(_stacked(asked))
         keys = self.settings.candidates + 1
         logs = checked_output(said, "log_probabilities", (len(asked), STEPS, keys))
         odds = checked_output(said, "uses", (len(asked), 2, keys))
@@ -330,6 +333,10 @@ def _restored(state: _State, arrays: Arrays) -> tuple[dict[str, Memory], OnlineP
     if state.online is None:
         return memories, None
     return memories, OnlinePredictor.from_snapshot(Snapshot(state.online, split[-1]))
+
+
+def _stacked(asked: Sequence[Seen]) -> Arrays:
+    return {name: np.stack([seen.arrays[name] for seen in asked]) for name in asked[0].arrays}
 
 
 def _check_steps(steps: int) -> None:
