@@ -19,12 +19,10 @@ from preloader.cli.train_sources import train_sources
 from preloader.errors import ConfigurationError, require
 from preloader.history import READERS
 from preloader.learning.anonymous_recipe import is_anonymous, read_anonymous_recipe
-from preloader.learning.card import card, plots
-from preloader.learning.facts import facts
 from preloader.learning.fit import Fitted, fit, work
+from preloader.learning.fitted_bundle import save_fitted
 from preloader.learning.parts import parts_given, parts_of
 from preloader.learning.recipe import read_recipe
-from preloader.prediction import save_bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +51,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoints of a run that was interrupted.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the shuffle, where the format wants one.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the shuffle, where the format wants one; 0 by default.")] = None,
     backend: BackendOption = None,
     jobs: JobsOption = None,
     scheduler: SchedulerOption = None,
@@ -67,31 +65,32 @@ def run(
     place = backend_of(backend, jobs, scheduler)
     if is_anonymous(recipe):
         given = {"--format": format_name, "--validation": validation, "--fit-percent": fit_percent, "--resume": resume}
-        _refuse({**given, "--backend": backend, "--jobs": jobs, "--scheduler": scheduler})
+        _refuse(
+            {**given, "--backend": backend, "--jobs": jobs, "--scheduler": scheduler},
+            "anonymous",
+            "each history's format is detected and says how it is cut, and training takes minutes",
+        )
+        _refuse({"--seed": seed}, "anonymous", "the recipe has one seed for everything, as in --set anonymous.seed=1")
         require("torch", "train")
         sources = read_anonymous_recipe(recipe, assignments or ())
         train_sources(history, sources, out, command_line(context), as_json)
         return
     chosen = read_recipe(recipe, assignments or ())
+    if chosen.model == "online":
+        given = {"--backend": backend, "--jobs": jobs, "--scheduler": scheduler}
+        _refuse(given, "online", "it counts one event after the other, in this process")
+    if validation and fit_percent is not None:
+        raise ConfigurationError("--fit-percent cuts streams, and with --validation they are learned whole: drop one")
     workplace = _workplace(out, resume)
     read = read_history(history, format_name or chosen.data.format, fit_percent)
     if validation:
         held = read_history(validation, format_name or chosen.data.format)
-        parts = parts_given(read.sessions, held.sessions, read.rule, chosen, seed)
+        parts = parts_given(read.sessions, held.sessions, read.rule, chosen, seed or 0)
     else:
-        parts = parts_of(read.sessions, read.rule, chosen, seed)
+        parts = parts_of(read.sessions, read.rule, chosen, seed or 0)
     with progress("validating", total=work(parts, chosen)) as advance:
         fitted = fit(parts, chosen, workplace=workplace, backend=place, on_step=advance)
-    command = command_line(context)
-    manifest = save_bundle(
-        out,
-        fitted.predictor.snapshot(),
-        fitted_on=fitted.fitted_on,
-        command=command,
-        card=card(fitted, chosen, command),
-        files={**fitted.files, **plots(fitted)},
-        facts=facts(fitted, chosen),
-    )
+    manifest = save_fitted(out, fitted, chosen, command_line(context))
     shutil.rmtree(workplace, ignore_errors=True)
     if as_json:
         document = {
@@ -106,14 +105,11 @@ def run(
         _show(Console(), fitted, out)
 
 
-def _refuse(given: Mapping[str, object]) -> None:
-    """Refuse options that mean nothing where several histories are learned."""
+def _refuse(given: Mapping[str, object], model: str, why: str) -> None:
+    """Refuse options that would change nothing with a model."""
     for option, value in given.items():
-        if value:
-            raise ConfigurationError(
-                f"{option} is not for a recipe with model = 'anonymous': each history's format is detected and says "
-                "how it is cut, and training takes minutes; leave it out"
-            )
+        if value is not None and value is not False:
+            raise ConfigurationError(f"{option} is not for a recipe with model = {model!r}: {why}; leave it out")
 
 
 def _workplace(out: Path, resume: bool) -> Path:

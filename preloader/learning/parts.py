@@ -47,8 +47,8 @@ def parts_of(sessions: Sequence[Session], rule: SplitRule, recipe: Recipe, seed:
         fit.update({_name(one): one for one in task.fit})
         test.update(map(_name, task.test))
     ordered = order_sessions((one for name, one in fit.items() if name not in test), rule, seed)
-    whole = [_seen(one, recipe) for one in ordered]
-    _check_size(whole, recipe)
+    whole = [seen(one, recipe) for one in ordered]
+    check_size(whole, recipe)
     fit_part, validation = _cut(whole, rule, recipe.validation.share, seed)
     return Parts(fit_part, validation, whole)
 
@@ -61,9 +61,9 @@ def parts_given(
     Raises:
         HistoryError: The history is too small, or a session is on both sides.
     """
-    whole = [_seen(one, recipe) for one in order_sessions(fit, rule, seed)]
-    held = [_seen(one, recipe) for one in order_sessions(validation, rule, seed)]
-    _check_size(whole, recipe)
+    whole = [seen(one, recipe) for one in order_sessions(fit, rule, seed)]
+    held = [seen(one, recipe) for one in order_sessions(validation, rule, seed)]
+    check_size(whole, recipe)
     check_apart(whole, held, "to learn from", "to validate on")
     return Parts(whole, held, whole)
 
@@ -87,9 +87,11 @@ def _name(session: Session) -> tuple[str, str]:
     return session.user, session.session
 
 
-def _seen(session: Session, recipe: Recipe) -> Session:
-    seen = without_annotations(session, recipe.data.kinds[0])
-    return without_repeats(seen, recipe.data.kinds[0]) if recipe.data.repeats == "dropped" else seen
+def seen(session: Session, recipe: Recipe) -> Session:
+    """Return a session as a recipe's models see it."""
+    kind = recipe.data.kinds[0]
+    bare = without_annotations(session, kind)
+    return without_repeats(bare, kind) if recipe.data.repeats == "dropped" else bare
 
 
 def _cut(sessions: Sequence[Session], rule: SplitRule, share: float, seed: int) -> tuple[list[Session], list[Session]]:
@@ -111,7 +113,12 @@ def count_items(sessions: Sequence[Session], recipe: Recipe) -> dict[str, int]:
     return {kind: sum(len(items_of(session, kind)) for session in sessions) for kind in recipe.data.kinds}
 
 
-def _check_size(sessions: Sequence[Session], recipe: Recipe) -> None:
+def check_size(sessions: Sequence[Session], recipe: Recipe) -> None:
+    """Check that there is enough to learn from.
+
+    Raises:
+        HistoryError: There is not.
+    """
     data = recipe.data
     if len(sessions) < max(data.min_sessions, 2):
         raise HistoryError(

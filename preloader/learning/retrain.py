@@ -15,19 +15,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from preloader.errors import BundleError, ConfigurationError, HistoryError
+from preloader.errors import BundleError, ConfigurationError
 from preloader.evaluation import BASELINES, Learn
 from preloader.history import Session, SplitRule, order_sessions
-from preloader.history.annotations import without_annotations
-from preloader.learning.card import card, plots
 from preloader.learning.comparison import Compared, MakePredictor, compare, held_out
 from preloader.learning.fit import BESIDE, fit, learn
+from preloader.learning.fitted_bundle import save_fitted
 from preloader.learning.joblock import job_lock
-from preloader.learning.parts import Parts, count_items
+from preloader.learning.parts import Parts, check_size, seen
 from preloader.learning.promotion import promote, settle
 from preloader.learning.recipe import Recipe
 from preloader.ports import Predictor
-from preloader.prediction import Bundle, load_bundle, save_bundle
+from preloader.prediction import Bundle, load_bundle
 from preloader.prediction.bundle_files import recovered
 from preloader.prediction.manifest import session_hash
 
@@ -138,7 +137,7 @@ def _run(
     command: str,
     on_step: OnStep,
 ) -> Entry:
-    older, newest = _cut([_seen(one, recipe) for one in order_sessions(sessions, SplitRule())], recipe, settings)
+    older, newest = _cut([seen(one, recipe) for one in order_sessions(sessions, SplitRule())], recipe, settings)
     bundle = load_bundle(service) if recovered(service).exists() else None
     told = partial(
         Entry,
@@ -172,22 +171,8 @@ def _cut(sessions: Sequence[Session], recipe: Recipe, settings: RetrainSettings)
     """Return the sessions to learn from and the newest ones, by when they began."""
     count = max(1, round(len(sessions) * settings.newest))
     older, newest = list(sessions[:-count]), list(sessions[-count:])
-    if len(older) < max(recipe.data.min_sessions, 2):
-        raise HistoryError(
-            f"the history leaves {len(older)} sessions to learn from, and recipe {recipe.name!r} needs at least "
-            f"{max(recipe.data.min_sessions, 2)}"
-        )
-    for kind, items in count_items(older, recipe).items():
-        if items < recipe.data.min_items:
-            raise HistoryError(
-                f"the history leaves {items} items of the kind {kind!r} to learn from, and recipe {recipe.name!r} "
-                f"needs at least {recipe.data.min_items}"
-            )
+    check_size(older, recipe)
     return older, newest
-
-
-def _seen(session: Session, recipe: Recipe) -> Session:
-    return without_annotations(session, recipe.data.kinds[0])
 
 
 def _check_apart(bundle: Bundle, newest: Sequence[Session], recipe: Recipe) -> None:
@@ -218,14 +203,7 @@ def _train(older: list[Session], recipe: Recipe, candidate: Path, command: str, 
     """Fit a recipe to sessions, and write it as a bundle."""
     cut = min(len(older) - 1, round(len(older) * (1.0 - recipe.validation.share)))
     fitted = fit(Parts(older[:cut], older[cut:], older), recipe, on_step=on_step)
-    save_bundle(
-        candidate,
-        fitted.predictor.snapshot(),
-        fitted_on=fitted.fitted_on,
-        command=command,
-        card=card(fitted, recipe, command),
-        files={**fitted.files, **plots(fitted)},
-    )
+    save_fitted(candidate, fitted, recipe, command)
     return load_bundle(candidate)
 
 

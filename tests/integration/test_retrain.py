@@ -83,6 +83,25 @@ def test_a_better_candidate_is_promoted_and_the_old_bundle_kept(tmp_path):
     assert not (tmp_path / ".service.retraining").exists()
 
 
+def test_what_is_promoted_says_as_much_of_itself_as_what_is_trained(tmp_path):
+    service = tmp_path / "service"
+    retrain(of_three_users(), RECIPE, service, SETTINGS, now_s=1.0, command="preloader retrain …")
+    facts = load_bundle(service).manifest.facts
+    assert {row["predictor"] for row in facts.metrics["component"]} == {"online", "order2"}
+    assert facts.sources[0].name == "jsonl"
+    assert "preloader retrain …" in (service / "CARD.md").read_text()
+
+
+def test_a_recipe_that_drops_repeats_does_not_learn_them_here_either(tmp_path):
+    sessions = [msgspec.structs.replace(one, events=one.events[:1] * 3 + one.events[1:]) for one in of_three_users()]
+    learned = {}
+    for repeats in ("kept", "dropped"):
+        recipe = msgspec.structs.replace(RECIPE, data=msgspec.structs.replace(RECIPE.data, repeats=repeats))
+        retrain(sessions, recipe, tmp_path / repeats, SETTINGS, now_s=1.0)
+        learned[repeats] = load_bundle(tmp_path / repeats).snapshot.meta["models"][0]["learned"]
+    assert learned["dropped"] < learned["kept"]
+
+
 def test_a_promotion_is_rolled_back_and_forth(tmp_path):
     service = tmp_path / "service"
     old = serve(service, sessions_of(2))

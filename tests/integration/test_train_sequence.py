@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from safetensors import safe_open
 from threadpoolctl import threadpool_limits
@@ -40,6 +41,8 @@ pieces = 3
 piece_bits = 6
 words = 12
 word_bits = 8
+[sequence]
+min_uses = 12
 [network]
 width = 12
 hidden = 16
@@ -89,6 +92,26 @@ def test_the_bundle_is_a_mixture_that_predicts(made):
     assert {("mixture", "online"), ("sequence_component", "frozen"), ("online", "frozen"), ("order2", "frozen")} <= rows
     assert told["networks"][0]["losses"][-1] < told["networks"][0]["losses"][0]
     assert len(told["networks"][0]["verification"]) >= 3
+
+
+def test_card_and_manifest_tell_of_the_network_that_is_there_and_of_its_draft(made):
+    out, told = made
+    bundle = load_bundle(out)
+    (network,) = told["networks"]
+    spec = bundle.predictor().experts[1].spec
+    assert (network["refitted"], network["vocabulary"], network["draft"]["vocabulary"]) == (True, 18, 16)
+    assert network["vocabulary"] == len(spec.vocabulary) == bundle.manifest.facts.vocabulary
+    assert network["losses"] != network["draft"]["losses"]
+    calibration = msgspec.to_builtins(spec.calibration)
+    assert calibration["slopes"] != (1.0, 1.0)
+    assert bundle.manifest.facts.calibration["component"] == json.loads(msgspec.json.encode(calibration))
+    card = (out / "CARD.md").read_text()
+    assert "18 keys, 2 users" in card
+    assert "held out: " in card
+    assert "16 keys, 2 users" in card
+    assert "19 were held out to validate and calibrate, and learned once that was done" in card
+    assert "the names of the users" in card
+    assert "941 of them distinct" in card
 
 
 def test_the_bundle_holds_no_events(made):

@@ -10,7 +10,7 @@ from preloader.cli import build
 from preloader.errors import ConfigurationError, HistoryError, PreloaderError
 from preloader.evaluation import task_of_split
 from preloader.events import Context, Event
-from preloader.history import load_sessions, reader_of
+from preloader.history import load_sessions, reader_of, write
 from preloader.learning.anonymous_recipe import is_anonymous, read_anonymous_recipe
 from preloader.learning.parts import parts_given, parts_of
 from preloader.learning.recipe import read_recipe
@@ -83,6 +83,40 @@ def test_the_card_holds_data_licence_figures_and_command(recipe, tmp_path):
     card = (tmp_path / "bundle" / "CARD.md").read_text()
     for words in ("# small", "none: simulated", "| `component` | online | frozen | 1 |", "preloader train --history"):
         assert words in card
+
+
+def test_the_card_says_what_was_held_out_and_whether_it_was_learned(recipe, tmp_path):
+    sessions = load_sessions([HOUSEHOLD], "household")
+    cut = len(sessions) - 8
+    for name, part in (("learned", sessions[:cut]), ("held", sessions[cut:])):
+        write([event for session in part for event in session.events], tmp_path / f"{name}.jsonl", "jsonl")
+    words = ("--recipe", recipe, "--format", "jsonl", "--out", tmp_path / "bundle")
+    done = run("train", "--history", tmp_path / "learned.jsonl", "--validation", tmp_path / "held.jsonl", *words)
+    assert done.exit_code == 0, done.exception
+    card = (tmp_path / "bundle" / "CARD.md").read_text()
+    assert f"{cut} sessions were learned; 8 others only validated and calibrated." in card
+    assert "in plain words the names of keys" in card
+    trained(recipe, tmp_path / "other")
+    card = (tmp_path / "other" / "CARD.md").read_text()
+    assert "were held out to validate and calibrate, and learned once that was done." in card
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("online", ("--jobs", "2"), "--jobs is not for a recipe with model = 'online'"),
+        ("online", ("--backend", "serial"), "--backend is not for"),
+        ("anonymous", ("--seed", "0"), "--set anonymous.seed=1"),
+        ("anonymous", ("--jobs", "2"), "--jobs is not for a recipe with model = 'anonymous'"),
+        ("online", ("--validation", "x", "--fit-percent", "50"), "--fit-percent cuts streams"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(recipe, tmp_path, model, options, words):
+    recipe.write_text(recipe.read_text().replace('model = "online"', f'model = "{model}"'))
+    refused = run("train", "--history", HOUSEHOLD, "--recipe", recipe, "--out", tmp_path / "bundle", *options)
+    assert isinstance(refused.exception, ConfigurationError)
+    assert words in str(refused.exception)
+    assert "\n" not in str(refused.exception)
 
 
 def test_the_same_command_makes_the_same_bundle(recipe, tmp_path):
