@@ -21,15 +21,16 @@ import msgspec
 import numpy as np
 
 from benchmarks import power
+from benchmarks.anonymous_inputs import anonymous_inputs
 from benchmarks.harness import ROUNDS, percentile
 from preloader.errors import PreloaderError
 from preloader.events import Context, Event
 from preloader.ndarray import NDArray
 from preloader.ports import Predictor
 from preloader.prediction import Bundle, load_bundle
+from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.coreml import COMPUTE_UNITS, CoreMLRuntime
 from preloader.prediction.experts import MixturePredictor
-from preloader.prediction.features import stack
 from preloader.prediction.runtime import Runtime
 from preloader.prediction.sequence import SequencePredictor
 
@@ -40,6 +41,7 @@ _SEED = 0
 _WARM_UP = 20
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Network = SequencePredictor | AnonymousPredictor
 OpenCoreML = Callable[[Bundle, str, str], Runtime]
 
 
@@ -88,19 +90,31 @@ def check(
         BundleError: A network cannot be run.
     """
     for predictor in networks_of(bundle.predictor("onnx")):
-        rows = list(inputs_of(predictor, inputs))
+        rows = list(rows_of(predictor, inputs))
         expected = [predictor.runtime.run(row) for row in rows]
         yield _row("ONNX", "CPU", predictor.runtime, rows, expected, energy)
-        for package in packages_of(bundle, predictor.spec.stem):
+        for package in packages_of(bundle, stem_of(predictor)):
             for where in COMPUTE_UNITS:
                 yield _row(package, where, open_package(bundle, package, where), rows, expected, energy)
 
 
-def networks_of(predictor: Predictor) -> list[SequencePredictor]:
-    """Return the sequence predictors that a predictor is, or is made of."""
+def networks_of(predictor: Predictor) -> list[Network]:
+    """Return the predictors with a network that a predictor is, or is made of."""
     if isinstance(predictor, MixturePredictor):
         return [network for expert in predictor.experts for network in networks_of(expert)]
-    return [predictor] if isinstance(predictor, SequencePredictor) else []
+    return [predictor] if isinstance(predictor, SequencePredictor | AnonymousPredictor) else []
+
+
+def stem_of(predictor: Network) -> str:
+    """Return what the names of a network's files begin with."""
+    return predictor.spec.stem if isinstance(predictor, SequencePredictor) else predictor.name
+
+
+def rows_of(predictor: Network, count: int) -> Iterator[Arrays]:
+    """Yield a network's inputs, each with a batch of one: the same ones every time."""
+    if isinstance(predictor, SequencePredictor):
+        return inputs_of(predictor, count)
+    return anonymous_inputs(predictor, count)
 
 
 def packages_of(bundle: Bundle, stem: str) -> list[str]:
@@ -128,7 +142,7 @@ def inputs_of(predictor: SequencePredictor, count: int) -> Iterator[Arrays]:
             ok=rng.random() < 0.9,
         )
         context = Context("somebody", "walk") if rng.random() < 0.02 else context.after(event)
-        yield stack([predictor.begin(context, predictor.horizon).arrays])
+        yield predictor.inputs([predictor.begin(context, predictor.horizon)])
 
 
 def compared(found: Sequence[Arrays], expected: Sequence[Arrays]) -> tuple[float, float]:

@@ -109,7 +109,8 @@ def prepare(
     if place is None:
         return examples(sessions, features, steps, users, outcomes, waits=waits)
     make = partial(_records, features=features, steps=steps, users=users, outcomes=outcomes, waits=waits)
-    seen = [features.kind, features.vocabulary, features.settings, steps, users, outcomes is not None, waits]
+    encoder = features.encoder and features.encoder.sha256
+    seen = [features.kind, features.vocabulary, features.settings, encoder, steps, users, outcomes is not None, waits]
     root = place.root.absolute()
     made_of = [_VERSION, seen, place.of]
     shards = write_shards(root, _runs(sessions), make, made_of, place.backend, on_done, _describe)

@@ -43,7 +43,8 @@ def to_onnx(network: nn.Module, example_inputs: Mapping[str, Tensor], output_nam
 
     Args:
         network: It; its ``forward`` takes tensors, batch first, and returns a tensor or a tuple of them.
-        example_inputs: A tensor for each of ``forward``'s parameters, int32 or float32, of any batch.
+        example_inputs: A tensor for each of ``forward``'s parameters, int32 or float32, of any batch; the last ones
+            may be left out where they have a default.
         output_names: What to call what it returns.
 
     Raises:
@@ -118,7 +119,8 @@ def to_coreml(
 
 def _arguments(network: nn.Module, example_inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the example in the order of ``forward``'s parameters."""
-    names = list(inspect.signature(network.forward).parameters)
+    parameters = inspect.signature(network.forward).parameters.values()
+    names = [one.name for one in parameters if one.default is one.empty or one.name in example_inputs]
     if set(names) != example_inputs.keys():
         raise ExportError(f"the network takes {', '.join(names)}, and the example has {', '.join(example_inputs)}")
     for name in names:

@@ -63,7 +63,8 @@ class _Expert(msgspec.Struct, frozen=True, eq=False):
     linears: list[Linear]
 
     def predictor(self) -> OnnxPredictor:
-        return OnnxPredictor(self.trained.spec(self.calibration), self.trained.users, self.onnx)
+        trained = self.trained
+        return OnnxPredictor(trained.spec(self.calibration), trained.users, self.onnx, trained.features.encoder)
 
     def predictors(self) -> list[OnnxPredictor]:
         return [self.predictor(), *(linear.predictor() for linear in self.linears)]

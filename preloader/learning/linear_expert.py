@@ -48,7 +48,7 @@ class Linear(msgspec.Struct, frozen=True, eq=False):
     @property
     def spec(self) -> SequenceSpec:
         """What a predictor must know beside the model."""
-        return msgspec.structs.replace(self.beside.spec(self.calibration), model=self.name)
+        return msgspec.structs.replace(self.beside.spec(self.calibration), model=self.name, encoder=None)
 
     def predictor(self) -> OnnxPredictor:
         """Return a new predictor, which gets to know users by itself."""

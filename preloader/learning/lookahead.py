@@ -24,12 +24,13 @@ from preloader.learning.examples import (
     users_of,
     vocabulary_of,
 )
-from preloader.learning.network import INPUTS, AnyNetwork, SequenceNetwork
+from preloader.learning.network import AnyNetwork, SequenceNetwork
 from preloader.learning.parallel import Backend
 from preloader.learning.recipe import Recipe
 from preloader.learning.shards import file_digest
 from preloader.learning.trainer import Fit, Learner, averaged, batch_of
 from preloader.ndarray import NDArray
+from preloader.prediction.encoder import open_encoder, spec_of
 from preloader.prediction.features import Features
 from preloader.prediction.sequence import Calibration, SequenceSpec
 from preloader.prediction.users import UserVectors
@@ -67,13 +68,15 @@ class Trained(msgspec.Struct, frozen=True, eq=False):
 
     def spec(self, calibration: Calibration) -> SequenceSpec:
         """Return what a predictor must know beside the network."""
+        encoder = self.features.encoder
         return SequenceSpec(
             kind=self.features.kind,
             vocabulary=list(self.features.vocabulary),
             horizon=self.network.steps,
-            features=self.features.settings,
+            features=msgspec.structs.replace(self.features.settings, encoder=""),
             calibration=calibration,
             users=list(self.users.names),
+            encoder=None if encoder is None else spec_of(encoder),
         )
 
 
@@ -106,7 +109,8 @@ def fit_network(
         WorkError: A worker died.
     """
     vocabulary = vocabulary_of(sessions, kind, recipe.sequence.min_uses, recipe.sequence.max_vocabulary)
-    features = Features(kind, vocabulary, recipe.features)
+    encoder = open_encoder(recipe.features.encoder) if recipe.features.encoder else None
+    features = Features(kind, vocabulary, recipe.features, encoder)
     names = users_of(sessions, recipe.sequence.min_user_sessions) if recipe.features.use_users else []
     numbers = {name: number for number, name in enumerate(names)}
     steps = recipe.sequence.horizon
@@ -117,11 +121,12 @@ def fit_network(
     learned = taught(sessions, outcomes=paying, waits=recipe.training.waits, place=kept_in[0])
     asked = taught(held_out, waits=False, place=kept_in[1]) if held_out else None
     members, curves = [], []
-    run = _run(sessions, kind, recipe) if checkpoint else ""
+    run = _run(sessions, features, recipe) if checkpoint else ""
     for member in range(recipe.sequence.members):
         training = msgspec.structs.replace(recipe.training, seed=recipe.training.seed + member)
         torch.manual_seed(training.seed)
-        network = SequenceNetwork(len(vocabulary), steps, recipe.features, recipe.network)
+        width = 0 if encoder is None else encoder.width
+        network = SequenceNetwork(len(vocabulary), steps, recipe.features, recipe.network, width)
         fit = Fit(Learner(network, len(names)), learned, training)
         place = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{member}.safetensors")
         kept = Checkpoint(place, run) if place else None
@@ -233,10 +238,11 @@ def inputs_at(trained: Trained, examples: ExampleSet, chosen: NDArray[np.int64])
     batch = batch_of(examples, chosen)
     with torch.no_grad():
         batch["user"] = trained.learner.users(batch.pop("users"))
-    return {name: batch[name] for name in INPUTS}
+    return {name: batch[name] for name in trained.network.inputs}
 
 
-def _run(sessions: Sequence[Session], kind: str, recipe: Recipe) -> str:
+def _run(sessions: Sequence[Session], features: Features, recipe: Recipe) -> str:
     """Return what stands for everything that the weights depend on: the recipe with its seed, and every event."""
     rows = recipe.outcomes.rows
-    return fingerprint(kind, recipe, file_digest(Path(rows)) if rows else None, *sessions)
+    encoder = features.encoder and features.encoder.sha256
+    return fingerprint(features.kind, recipe, file_digest(Path(rows)) if rows else None, encoder, *sessions)

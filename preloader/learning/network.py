@@ -20,6 +20,9 @@ from preloader.prediction.features import AGES, COUNTS, FLAGS, MOMENTS, FeatureS
 
 INPUTS = ("items", "pieces", "flags", "ages", "counts", "words", "word_weights", "circumstances", "moment", "user")
 OUTPUTS = ("log_probabilities", "uses")
+SENTENCE = "sentence"
+"""The input that there is besides, where a sentence encoder hears the latest text."""
+
 USES = 2  # used if loaded now, used soon
 _USED_WIDTH = 16
 
@@ -32,10 +35,19 @@ class SequenceNetwork(nn.Module):
         steps: How many items ahead.
         features: What it sees.
         settings: Its size.
+        sentence_width: The length of a sentence encoder's vectors; 0 without one.
     """
 
-    def __init__(self, vocabulary: int, steps: int, features: FeatureSettings, settings: NetworkSettings) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        steps: int,
+        features: FeatureSettings,
+        settings: NetworkSettings,
+        sentence_width: int = 0,
+    ) -> None:
         super().__init__()
+        self.inputs = (*INPUTS, SENTENCE) if sentence_width else INPUTS
         width, hidden = settings.width, settings.hidden
         self.vocabulary, self.steps = vocabulary, steps
         self.settings, self.features = settings, features
@@ -47,7 +59,10 @@ class SequenceNetwork(nn.Module):
         self.enter = nn.LayerNorm(width)
         self.recurrent = nn.LSTM(width, hidden, batch_first=True)
         self.words = nn.Embedding(1 << features.word_bits, settings.word_width, padding_idx=0)
-        evidence = hidden + features.texts * settings.word_width + width + MOMENTS + settings.user_width
+        # a vector of length 1 has small entries, which its own layer may make as large as the rest
+        self.sentence = nn.Linear(sentence_width, settings.word_width, bias=False) if sentence_width else None
+        texts = features.texts + bool(sentence_width)
+        evidence = hidden + texts * settings.word_width + width + MOMENTS + settings.user_width
         self.join = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(evidence, hidden), nn.ReLU())
         self.deepen = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(hidden, hidden), nn.ReLU())
         self.turn = nn.Linear(hidden, self.heads * width)
@@ -81,13 +96,17 @@ class SequenceNetwork(nn.Module):
         circumstances: Tensor,
         moment: Tensor,
         user: Tensor,
+        sentence: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (batch, steps, 1 + V), and log-odds of use (batch, 2, 1 + V)."""
         rows = self.keys(items) + self.pieces(pieces).sum(2) + self.flags(flags)  # (batch, rows, width)
         read = self.recurrent(self.enter(rows))[0][:, -1]  # (batch, hidden)
         heard = (self.words(words) * word_weights.unsqueeze(-1)).sum(2)  # (batch, texts, word width)
         around = self.pieces(circumstances).sum(1)  # (batch, width)
-        evidence = torch.cat([read, heard.flatten(1), around, moment, user], dim=1)
+        parts = [read, heard.flatten(1), around, moment, user]
+        if self.sentence is not None:
+            parts.append(self.sentence(sentence))  # (batch, word width)
+        evidence = torch.cat(parts, dim=1)
         joined = self.join(evidence)
         joined = joined + self.deepen(joined)  # (batch, hidden)
         turned = self.turn(joined).unflatten(1, (self.heads, -1))  # (batch, heads, width)
@@ -118,6 +137,7 @@ class AveragedNetwork(nn.Module):
         self.vocabulary, self.steps = members[0].vocabulary, members[0].steps
         self.settings, self.features = members[0].settings, members[0].features
         self.user_width = len(members) * members[0].user_width
+        self.inputs = members[0].inputs
 
     def forward(
         self,
@@ -131,12 +151,13 @@ class AveragedNetwork(nn.Module):
         circumstances: Tensor,
         moment: Tensor,
         user: Tensor,
+        sentence: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (batch, steps, 1 + V), and log-odds of use (batch, 2, 1 + V)."""
         width = self.user_width // len(self.members)
         users = [user[:, start : start + width] for start in range(0, self.user_width, width)]
         said = [
-            member(items, pieces, flags, ages, counts, words, word_weights, circumstances, moment, vector)
+            member(items, pieces, flags, ages, counts, words, word_weights, circumstances, moment, vector, sentence)
             for member, vector in zip(self.members, users, strict=True)
         ]
         logs = torch.stack([told for told, _ in said])  # (members, batch, steps, 1 + V)

@@ -37,7 +37,7 @@ def bases_of(bundle: Bundle) -> dict[str, Base]:
     """Return the networks of a bundle, by kind, as they go on being trained.
 
     Raises:
-        BundleError: It holds none, or their weights are not there or do not fit.
+        BundleError: It holds none, their weights are not there or do not fit, or they hear a sentence encoder.
     """
     experts = bundle.snapshot.meta.get("experts")
     if not isinstance(experts, list) or not all(isinstance(one, dict) for one in experts):
@@ -46,6 +46,11 @@ def bases_of(bundle: Bundle) -> dict[str, Base]:
     for number, meta in enumerate(experts):
         if "spec" in meta:
             spec, users = read_sequence(Snapshot(meta, under(bundle.snapshot.arrays, f"experts.{number}")))
+            if spec.encoder is not None:
+                raise BundleError(
+                    f"{bundle.path} was trained with a sentence encoder, with which no personal networks are trained: "
+                    "train it without features.encoder to build on it"
+                )
             if spec.model == SEQUENCE:  # a linear model beside it stays as it is
                 bases[spec.kind] = Base(_network(bundle, spec), spec, users)
     if not bases:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from preloader.learning.descent import descend, follow, means_of, warmth, weight_of
 from preloader.learning.examples import NOTHING, UNKNOWN, Examples, ExampleSet
-from preloader.learning.network import INPUTS, AnyNetwork, AveragedNetwork, SequenceNetwork
+from preloader.learning.network import SENTENCE, AnyNetwork, AveragedNetwork, SequenceNetwork
 from preloader.learning.settings import TrainingSettings
 
 _RISING_PART = 10  # the learning rate rises for a tenth of the steps
@@ -46,7 +46,9 @@ class Learner(nn.Module):
             vectors = vectors * (torch.rand(len(vectors), 1) >= settings.user_dropout)
             words = words * (torch.rand_like(words) >= settings.word_dropout)
         given = {**batch, "user": vectors, "word_weights": words}
-        said: tuple[Tensor, Tensor] = self.network(*(given[name] for name in INPUTS))
+        if SENTENCE in batch and self.training:  # whole, as where a text has not been encoded yet
+            given[SENTENCE] = batch[SENTENCE] * (torch.rand(len(vectors), 1) >= self.network.settings.word_dropout)
+        said: tuple[Tensor, Tensor] = self.network(*(given[name] for name in self.network.inputs))
         return said
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from preloader.errors import BundleError
+from preloader.checks import shown
+from preloader.errors import BundleError, ConfigurationError
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction.anonymous import NAME as ANONYMOUS
 from preloader.prediction.anonymous import AnonymousPredictor, read_settings
 from preloader.prediction.coreml import CoreMLRuntime
+from preloader.prediction.encoder import VARIABLE, EncoderSpec, TextEncoder, check_encoder, open_encoder
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.mixture_state import under
 from preloader.prediction.online import OnlinePredictor
@@ -32,10 +36,12 @@ class Parts(msgspec.Struct, frozen=True):
     Attributes:
         files: The networks, by their names in the bundle.
         runtime: What runs them; ``auto`` takes CoreML on macOS where the bundle has a program for it.
+        encoder: The folder of the sentence encoder that networks may need; the environment's, if not given.
     """
 
     files: Mapping[str, bytes]
     runtime: RuntimeChoice = "auto"
+    encoder: Path | str | None = None
 
 
 def assemble(snapshot: Snapshot, parts: Parts) -> Predictor:
@@ -69,12 +75,13 @@ def _online(snapshot: Snapshot, parts: Parts) -> Predictor:
 
 def _sequence(snapshot: Snapshot, parts: Parts) -> SequencePredictor:
     spec, users = read_sequence(snapshot)
+    encoder = None if spec.encoder is None else _encoder(spec.encoder, parts)
     predictor: SequencePredictor
     if package := _package(spec.stem, parts):
         digest = str(snapshot.meta.get("network"))
-        predictor = CoreMLPredictor(spec, users, CoreMLRuntime.of_files(parts.files, package), digest)
+        predictor = CoreMLPredictor(spec, users, CoreMLRuntime.of_files(parts.files, package), digest, encoder)
     else:
-        predictor = OnnxPredictor(spec, users, _onnx(spec.stem, parts))
+        predictor = OnnxPredictor(spec, users, _onnx(spec.stem, parts), encoder)
     predictor.restore(snapshot)
     return predictor
 
@@ -90,6 +97,17 @@ def _anonymous(snapshot: Snapshot, parts: Parts, online: OnlinePredictor | None 
     predictor = AnonymousPredictor(runtime, settings, online=online, digest=digest)
     predictor.restore(snapshot)
     return predictor
+
+
+def _encoder(spec: EncoderSpec, parts: Parts) -> TextEncoder | None:
+    """Return the sentence encoder, where its folder is known."""
+    folder = parts.encoder or os.environ.get(VARIABLE)
+    try:
+        encoder = open_encoder(folder) if folder else None
+    except ConfigurationError as error:
+        raise BundleError(f"the sentence encoder {shown(spec.name)} cannot be opened: {error}") from error
+    check_encoder(spec, encoder)
+    return encoder
 
 
 def _package(name: str, parts: Parts) -> str | None:

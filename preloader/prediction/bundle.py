@@ -55,12 +55,16 @@ class Bundle(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
-    def predictor(self, runtime: RuntimeChoice = "auto", kinds: Sequence[str] | None = None) -> Predictor:
+    def predictor(
+        self, runtime: RuntimeChoice = "auto", kinds: Sequence[str] | None = None, encoder: Path | str | None = None
+    ) -> Predictor:
         """Return a new predictor in the bundle's state.
 
         Args:
             runtime: What runs its networks, if it has any; ``auto`` takes CoreML on macOS, ONNX Runtime elsewhere.
             kinds: The kinds that it may learn beyond those that it knows, where it would learn every kind it meets.
+            encoder: The folder of the sentence encoder that its networks were trained with, if they were with one; by
+                default the one that the environment names as ``PRELOADER_ENCODER``.
 
         Raises:
             BundleError: No predictor of this program has such a state, or it is damaged.
@@ -68,7 +72,7 @@ class Bundle(msgspec.Struct, frozen=True):
         """
         try:
             snapshot = self.snapshot if kinds is None else narrowed(self.snapshot, kinds)
-            return assemble(snapshot, Parts(self.files, runtime))
+            return assemble(snapshot, Parts(self.files, runtime, encoder))
         except BundleError as error:
             raise BundleError(f"{self.path}: {error}") from error
 

@@ -20,6 +20,7 @@ import numpy as np
 from preloader.checks import Rule, check, is_whole
 from preloader.events import Context, Event
 from preloader.ndarray import NDArray
+from preloader.prediction.encoder import TextEncoder
 from preloader.prediction.hashing import text_hash
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -75,6 +76,8 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         use_words: Whether texts are evidence.
         use_times: Whether time of day, gaps and durations are evidence.
         use_users: Whether users are told apart.
+        encoder: The folder of a sentence encoder that hears the latest text, too; none if empty. It is looked at in
+            training only: what is trained knows its encoder by its hash.
     """
 
     rows: int = 16
@@ -87,9 +90,12 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     use_words: bool = True
     use_times: bool = True
     use_users: bool = True
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         check(self, _RULES)
+        if self.encoder and not self.use_words:
+            raise ValueError(f"encoder {self.encoder!r} hears texts, and use_words = false says that there are none")
 
 
 class Features:
@@ -107,16 +113,25 @@ class Features:
     ``word_weights``    (texts, words)       1 / √n for each of a text's n words
     ``circumstances``   (4,) int32           hashed entries of the latest context mapping; 0 for none
     ``moment``          (`MOMENTS`,)         time of day and week as angles, position in the session, and gaps
+    ``sentence``        (encoder's width,)   the latest text as a vector, where there is an encoder; 0 for none
     ==================  ===================  =====================================================================
 
     Args:
         kind: The kind of the items.
         vocabulary: Its keys; number n + 1 is the n-th of them.
         settings: How many of each.
+        encoder: What makes ``sentence``, at once. At run time that is left to a thread, and there is none here.
     """
 
-    def __init__(self, kind: str, vocabulary: Sequence[str], settings: FeatureSettings | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        vocabulary: Sequence[str],
+        settings: FeatureSettings | None = None,
+        encoder: TextEncoder | None = None,
+    ) -> None:
         self.kind = kind
+        self.encoder = encoder
         self.vocabulary = tuple(vocabulary)
         self.settings = settings or FeatureSettings()
         self._prefix = f"{kind}:"
@@ -139,6 +154,8 @@ class Features:
         }
         arrays["items"], arrays["pieces"], arrays["flags"] = self._described(rows)
         arrays["words"], arrays["word_weights"] = self._heard(context.recent)
+        if self.encoder is not None:
+            arrays["sentence"] = self.encoder.encode([latest_text(context)])[0]
         return arrays
 
     def _described(self, rows: Sequence[_Row]) -> tuple[NDArray[np.generic], ...]:
@@ -183,6 +200,11 @@ class Features:
             words[at, : len(heard)] = heard
             weights[at, : len(heard)] = 1.0 / math.sqrt(max(len(heard), 1))
         return words, weights
+
+
+def latest_text(context: Context) -> str:
+    """Return as much of the latest text as is heard; an empty one where there is none."""
+    return next((event.text[:_MAX_TEXT] for event in reversed(context.recent) if event.text), "")
 
 
 def stack(rows: Iterable[Mapping[str, NDArray[np.generic]]]) -> Arrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -10,13 +11,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
+from preloader.checks import shown
 from preloader.errors import BundleError
 from preloader.events import Context, Event, Prediction, kind_of
 from preloader.ndarray import NDArray
 from preloader.ports import Snapshot
 from preloader.prediction.coreml import CoreMLRuntime
 from preloader.prediction.distribution import Distribution, likeliest
-from preloader.prediction.features import Arrays, Features, FeatureSettings, stack
+from preloader.prediction.encoder import EncoderSpec, TextEncoder, check_encoder
+from preloader.prediction.features import Arrays, Features, FeatureSettings, latest_text, stack
 from preloader.prediction.onnx import OnnxRuntime
 from preloader.prediction.runtime import Runtime, checked_output
 from preloader.prediction.state import fitting
@@ -60,6 +63,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         calibration: See `Calibration`.
         users: The users who have a vector of their own.
         model: What it is: a network, or a linear model, which says nothing of how likely keys are used.
+        encoder: Which sentence encoder it hears texts through, too; none if not given.
     """
 
     kind: str
@@ -69,6 +73,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     calibration: Calibration
     users: list[str] = []
     model: Literal["sequence", "logistic"] = NAME
+    encoder: EncoderSpec | None = None
 
     @property
     def name(self) -> str:
@@ -85,13 +90,16 @@ class SequenceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(f"there must be {self.horizon} temperatures, one a step")
         if len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("the vocabulary names a key twice")
+        if self.features.encoder:
+            raise ValueError(f"the features name the folder {shown(self.features.encoder)}, which is for training only")
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):
-    """What is asked of the network: the features of one context."""
+    """What is asked of the network: the features of one context, and the text that a sentence encoder is to hear."""
 
     context: Context
     arrays: Arrays
+    text: str
     steps: int
 
 
@@ -117,15 +125,23 @@ class SequencePredictor:
         runtime: Runs it.
         users: The vectors of the users that ``spec`` names.
         digest: The SHA-256 of the network, by which a saved state knows its own.
+        encoder: The sentence encoder that the spec names.
         max_predictions: How many predictions are made at most.
 
     Raises:
-        BundleError: The users do not fit the spec.
+        BundleError: The users or the encoder do not fit the spec.
     """
 
     def __init__(
-        self, spec: SequenceSpec, runtime: Runtime, users: UserVectors, digest: str = "", max_predictions: int = 64
+        self,
+        spec: SequenceSpec,
+        runtime: Runtime,
+        users: UserVectors,
+        digest: str = "",
+        encoder: TextEncoder | None = None,
+        max_predictions: int = 64,
     ) -> None:
+        check_encoder(spec.encoder, encoder)
         if list(users.names) != spec.users or users.profiles.shape[1] != len(spec.vocabulary) + 1:
             raise BundleError("the users' vectors do not fit the network's vocabulary")
         self.name = spec.name
@@ -133,6 +149,7 @@ class SequencePredictor:
         self.runtime = runtime
         self.digest = digest
         self._features = Features(spec.kind, spec.vocabulary, spec.features)
+        self._encoder = encoder if spec.encoder else None
         self._users = users
         self._index = {key: column for column, key in enumerate(spec.vocabulary)}
         self._temperatures = np.array(spec.calibration.temperatures)[:, None]
@@ -180,11 +197,18 @@ class SequencePredictor:
         return Distribution(self._index, latest[1].probabilities[:steps, 1:])
 
     def answer(self, context: Context) -> Answer:
-        """Return what the network says of a context; of a session's latest one without asking it again."""
+        """Return what the network says of a context; of a session's latest one without asking it again.
+
+        On an event loop no text is encoded, which would hold it up: there it is for `infer`, and one that no `infer`
+        has met is taken for silence, as some are in training.
+        """
         latest = self._answers.get((context.user, context.session))
         if latest is not None and latest[0] == context:
             return latest[1]
-        answer = self.infer([self.begin(context, self.horizon)])[0]
+        asked = [self.begin(context, self.horizon)]
+        if self._encoder is not None and _on_event_loop():
+            return self._asked(asked, self.inputs(asked, recalled=True))[0]
+        answer = self.infer(asked)[0]
         self._remember(context, answer)
         return answer
 
@@ -195,7 +219,7 @@ class SequencePredictor:
         arrays["user"] = self._users.of(context.user)
         if self.spec.model != NAME:  # it looks at some of them
             arrays = {name: array for name, array in arrays.items() if name in self.runtime.inputs}
-        return Request(context, arrays, steps)
+        return Request(context, arrays, latest_text(context) if self._encoder else "", steps)
 
     def infer(self, requests: Sequence[Request]) -> list[Answer]:
         """Ask the network, once for all; see `StagedPredictor`.
@@ -203,7 +227,23 @@ class SequencePredictor:
         Raises:
             BundleError: The network does not fit the spec, or says what is no number.
         """
-        said = self.runtime.run(stack(one.arrays for one in requests))
+        return self._asked(requests, self.inputs(requests))
+
+    def inputs(self, requests: Sequence[Request], *, recalled: bool = False) -> Arrays:
+        """Return what the network is given for requests.
+
+        Args:
+            requests: They.
+            recalled: Whether to encode no text, and take those that are not remembered for silence.
+        """
+        arrays = stack(one.arrays for one in requests)
+        if self._encoder is not None:
+            hear = self._encoder.recall if recalled else self._encoder.encode
+            arrays["sentence"] = hear([one.text for one in requests])
+        return arrays
+
+    def _asked(self, requests: Sequence[Request], inputs: Arrays) -> list[Answer]:
+        said = self.runtime.run(inputs)
         keys = len(self.spec.vocabulary) + 1
         logs = checked_output(said, "log_probabilities", (len(requests), self.horizon, keys))
         odds = np.full((len(requests), 2, keys), np.nan)
@@ -292,14 +332,17 @@ class OnnxPredictor(SequencePredictor):
         spec: What the network was made for.
         users: The vectors of the users that ``spec`` names.
         model: The bytes of the ONNX file.
+        encoder: The sentence encoder that ``spec`` names.
 
     Raises:
         BundleError: The model cannot be read, or does not fit the spec.
         MissingExtraError: onnxruntime is not installed.
     """
 
-    def __init__(self, spec: SequenceSpec, users: UserVectors, model: bytes) -> None:
-        super().__init__(spec, OnnxRuntime(model), users, sha256(model).hexdigest())
+    def __init__(
+        self, spec: SequenceSpec, users: UserVectors, model: bytes, encoder: TextEncoder | None = None
+    ) -> None:
+        super().__init__(spec, OnnxRuntime(model), users, sha256(model).hexdigest(), encoder)
 
 
 class CoreMLPredictor(SequencePredictor):
@@ -310,10 +353,26 @@ class CoreMLPredictor(SequencePredictor):
         users: The vectors of the users that ``spec`` names.
         runtime: The opened model.
         digest: The SHA-256 of the bundle's ONNX network, which both forms share as their name.
+        encoder: The sentence encoder that ``spec`` names.
     """
 
-    def __init__(self, spec: SequenceSpec, users: UserVectors, runtime: CoreMLRuntime, digest: str = "") -> None:
-        super().__init__(spec, runtime, users, digest)
+    def __init__(
+        self,
+        spec: SequenceSpec,
+        users: UserVectors,
+        runtime: CoreMLRuntime,
+        digest: str = "",
+        encoder: TextEncoder | None = None,
+    ) -> None:
+        super().__init__(spec, runtime, users, digest, encoder)
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def read_sequence(snapshot: Snapshot) -> tuple[SequenceSpec, UserVectors]:

@@ -178,3 +178,29 @@ def test_huge_and_odd_inputs_stay_within_the_tables():
 def test_settings_past_their_bounds_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
         FeatureSettings(**{name: value})
+
+
+class Lengths:
+    """A sentence encoder that says how long a text is."""
+
+    name, width, sha256 = "lengths", 1, "0" * 64
+
+    def encode(self, texts):
+        return np.array([[len(text)] for text in texts], np.float32)
+
+    recall = encode
+
+
+def test_a_sentence_encoder_hears_as_much_of_the_latest_text_as_words_are_taken_from():
+    features = Features("tool", KEYS, SMALL, Lengths())
+    heard = [used("tool:a", text="first"), used("tool:a", text="second one"), used("tool:b")]
+    for count, length in ((0, 0), (1, 5), (2, 10), (3, 10)):
+        sentence = features.of(Context("ann", "s", tuple(heard[:count])))["sentence"]
+        assert (sentence.tolist(), sentence.dtype) == ([length], np.float32)
+    assert features.of(Context("ann", "s", (used(text="word " * 10_000),)))["sentence"] == 2_000
+    assert "sentence" not in seen(used(text="hello"))
+
+
+def test_an_encoder_that_may_not_hear_is_refused():
+    with pytest.raises(ValueError, match="use_words = false"):
+        FeatureSettings(encoder="minilm", use_words=False)
