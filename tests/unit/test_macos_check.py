@@ -44,6 +44,38 @@ class Model:
         return self._runtime.run(row)
 
 
+SHIPPED = Path(__file__).parents[2] / "models" / "default"
+
+
+def open_shipped(bundle, package, where):
+    (_, network) = bundle.predictor("onnx").experts
+    return CoreMLRuntime(package, Model(network.runtime))
+
+
+def test_a_network_without_a_vocabulary_is_compared_too(monkeypatch):
+    monkeypatch.setattr(macos_check, "ROUNDS", 1)
+    rows = list(macos_check.check(load_bundle(SHIPPED), 20, open_shipped))
+    assert [(row.network, row.where) for row in rows] == [
+        ("ONNX", "CPU"),
+        *(("anonymous-fp16.mlpackage", where) for where in COMPUTE_UNITS),
+    ]
+    assert all(row.difference < 1e-4 and row.agreement == 1.0 for row in rows)
+    off = list(macos_check.check(load_bundle(SHIPPED), 20, lambda *package: Off(open_shipped(*package))))
+    assert off[1].difference > 1.0
+    assert off[1].agreement < 0.8
+
+
+def test_a_network_without_a_vocabulary_gets_the_same_inputs_every_time_however_many():
+    (_, network) = load_bundle(SHIPPED).predictor("onnx").experts
+    first, again = (list(macos_check.rows_of(network, 620)) for _ in range(2))
+    assert len(first) == 620
+    for one, other in zip(first, again, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+        assert all(len(array) == 1 for array in one.values())
+    assert len({one["candidates"].tobytes() for one in first}) > 600
+    assert max(one["present"].sum() for one in first) > 30
+
+
 def open_package(bundle, package, where):
     assert where in COMPUTE_UNITS
     return CoreMLRuntime(package, Model(bundle.predictor("onnx").runtime))
