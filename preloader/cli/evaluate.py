@@ -17,7 +17,8 @@ from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, b
 from preloader.cli.evaluate_bundle import ScoredBundle
 from preloader.cli.evaluate_llm import DEFAULT_TIMEOUT_S, Interview, interview_of
 from preloader.cli.evaluate_table import show
-from preloader.cli.histories import History, progress, read_history
+from preloader.cli.evaluate_users import Asked, Figures, evaluate_partitions, needs_nobody_else
+from preloader.cli.histories import History, partitioned, progress, read_history
 from preloader.errors import ConfigurationError, require
 from preloader.evaluation import BASELINES, Candidate, Learn, Task, evaluate, task_of_parts, task_of_split
 from preloader.evaluation.metrics import CONFIDENCE
@@ -112,36 +113,34 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """Score predictors on what came next: the first 80 % of each stream is learned, the rest counts."""
-    place = backend_of(backend, jobs, scheduler)
     saved = None if bundle is None else ScoredBundle(load_bundle(bundle))
     interview = interview_of(llm_model, llm_url, llm_timeout_s)
-    chosen = _chosen(predictor, saved, interview)
-    history = read_history(paths, format_name, fit_percent)
-    kind = history.target(target)
-    task = msgspec.structs.replace(
-        _task(history, train, format_name, kind, seed), drop_repeats=repeats is RepeatsChoice.DROPPED, steps=steps
-    )
-    if saved is not None:
-        saved.check(history.paths, task)
-    candidates = [_candidate(name, task, saved, interview) for name in chosen]
     ways: Sequence[Learn] = ("frozen", "online") if learn is None else (learn.value,)
-    questions = 0 if interview is None else task.summary().test_items
-    with progress("evaluating", _work(task, candidates, ways) + questions) as advance, interview or nullcontext():
-        if interview is not None:
-            interview.on_question = advance
-        rows = evaluate(
-            task,
-            candidates,
-            ways,
-            seed=seed,
-            bootstraps=bootstraps,
-            on_session=advance,
-            divide=None if place is None else place.map,
+    asked = Asked(
+        names=_chosen(predictor, saved, interview),
+        bare=Task("", (), (), drop_repeats=repeats is RepeatsChoice.DROPPED, steps=steps),
+        target=target,
+        fit_percent=fit_percent,
+        seed=seed,
+        bootstraps=bootstraps,
+        place=backend_of(backend, jobs, scheduler),
+    )
+    root = None if train else partitioned(paths, format_name)
+    if root is not None and saved is not None and ways == ("frozen",) and needs_nobody_else(saved, asked.names):
+        figures = evaluate_partitions(root, saved, asked)
+    else:
+        figures = _evaluate_held(
+            read_history(paths, format_name, fit_percent), train, format_name, saved, interview, ways, asked
         )
     document = {
-        "data": {"paths": history.paths, "format": history.format, "target": kind, **_plain(task.summary())},
+        "data": {
+            "paths": [str(path) for path in paths],
+            "format": figures.format,
+            "target": figures.kind,
+            **_plain(figures.summary),
+        },
         "protocol": {
-            "split": "train" if train else _plain(history.rule),
+            "split": "train" if train else _plain(figures.rule),
             "train": [str(path) for path in train or ()],
             "bundle": None if bundle is None else str(bundle),
             "llm": None if interview is None else interview.summary(),
@@ -152,14 +151,47 @@ def run(
             "bootstraps": bootstraps,
             "confidence": CONFIDENCE,
         },
-        "rows": rows,
+        "rows": figures.rows,
     }
     if as_json:
         print(msgspec.json.encode(document).decode())
     else:
-        show(Console(), kind, task.summary(), rows)
+        show(Console(), figures.kind, figures.summary, figures.rows)
+        for said in (saved and saved.note(figures.summary.fit_items), interview):
+            if said:
+                Console(stderr=True).print(str(said), markup=False, highlight=False, soft_wrap=True)
+
+
+def _evaluate_held(
+    history: History,
+    train: Sequence[Path] | None,
+    format_name: str | None,
+    saved: ScoredBundle | None,
+    interview: Interview | None,
+    ways: Sequence[Learn],
+    asked: Asked,
+) -> Figures:
+    """Score predictors on sessions that are in memory, all users' together."""
+    task = _task(history, train, format_name, history.target(asked.target), asked.seed)
+    task = msgspec.structs.replace(task, drop_repeats=asked.bare.drop_repeats, steps=asked.bare.steps)
+    if saved is not None:
+        saved.check(history.paths, task)
+    candidates = [_candidate(name, task, saved, interview) for name in asked.names]
+    summary = task.summary()
+    questions = 0 if interview is None else summary.test_items
+    with progress("evaluating", _work(task, candidates, ways) + questions) as advance, interview or nullcontext():
         if interview is not None:
-            Console(stderr=True).print(str(interview), markup=False, highlight=False, soft_wrap=True)
+            interview.on_question = advance
+        rows = evaluate(
+            task,
+            candidates,
+            ways,
+            seed=asked.seed,
+            bootstraps=asked.bootstraps,
+            on_session=advance,
+            divide=None if asked.place is None else asked.place.map,
+        )
+    return Figures(history.format, task.kind, history.rule, summary, rows)
 
 
 def _chosen(named: Sequence[str] | None, saved: ScoredBundle | None, interview: Interview | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,20 +49,27 @@ class History:
         Raises:
             ConfigurationError: The history has no such kind.
         """
-        kinds = self._kinds()
-        if named is None and kinds:
-            return kinds[0]
-        if named not in kinds:
-            have = ", ".join(kinds) or "none at all"
-            raise ConfigurationError(
-                f"--target {named!r} is not a kind that {self.format} histories have; choose from: {have}"
-            )
-        return named
+        return target_of(named, self._kinds(), self.format)
 
     def _kinds(self) -> list[str]:
         """Return the kinds that the format states, or, where it states none, those that its events use."""
         used = (kind_of(key) for session in self.sessions for event in session.events for key in event.resources)
         return list(dict.fromkeys(self._stated or used))
+
+
+def target_of(named: str | None, kinds: Iterable[str], format_name: str) -> str:
+    """Return the kind that is named, or else the first; of the kinds no more are asked for than it takes.
+
+    Raises:
+        ConfigurationError: There is no such kind.
+    """
+    met = []
+    for kind in kinds:
+        if named in (None, kind):
+            return kind
+        met.append(kind)
+    have = ", ".join(met) or "none at all"
+    raise ConfigurationError(f"--target {named!r} is not a kind that {format_name} histories have; choose from: {have}")
 
 
 def _common_rule(readers: dict[str, Reader]) -> SplitRule:

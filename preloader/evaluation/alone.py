@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from preloader.events import Context, Event, Prediction
 from preloader.ports import Snapshot
 from preloader.prediction.distribution import Distribution
-from preloader.prediction.experts import MixturePredictor
+from preloader.prediction.experts import Expert, MixturePredictor
 
 
 class ExpertAlone:
@@ -20,6 +22,11 @@ class ExpertAlone:
         self.name = name
         self._mixture = mixture
         self._expert = next(expert for expert in mixture.experts if expert.name == name)
+
+    @property
+    def experts(self) -> Sequence[Expert]:
+        """All that learn, and take note of what happens, together."""
+        return self._mixture.experts
 
     def learn_one(self, event: Event) -> None:
         """Let every expert learn; see `Predictor.learn_one`."""

@@ -53,7 +53,7 @@ def score_apart(
     bare = msgspec.structs.replace(task, fit=(), test=())
     work = partial(_score_share, make, predictor.snapshot(), bare, known)
     by_session = dict(entry for scored in divide(work, _shares(task.test)) for entry in scored)
-    return [_joined([by_session[number][step] for number in range(len(task.test))]) for step in range(task.steps)]
+    return [joined([by_session[number][step] for number in range(len(task.test))]) for step in range(task.steps)]
 
 
 def _shares(test: Sequence[Session]) -> list[Share]:
@@ -79,15 +79,17 @@ def _score_share(
     predictor = make()
     predictor.restore(snapshot)
     return [
-        (number, _numbered(score(predictor, msgspec.structs.replace(bare, test=[session]), "frozen", known), number))
+        (number, numbered(score(predictor, msgspec.structs.replace(bare, test=[session]), "frozen", known), number))
         for number, session in share.sessions
     ]
 
 
-def _numbered(scores: Sequence[StepScores], number: int) -> list[StepScores]:
+def numbered(scores: Sequence[StepScores], number: int) -> list[StepScores]:
+    """Return one session's scores with its number in the whole test."""
     return [msgspec.structs.replace(one, session=np.full_like(one.session, number)) for one in scores]
 
 
-def _joined(scores: Sequence[StepScores]) -> StepScores:
+def joined(scores: Sequence[StepScores]) -> StepScores:
+    """Return the scores of several sessions as those of all."""
     fields = StepScores.__struct_fields__
     return StepScores(**{name: np.concatenate([getattr(one, name) for one in scores]) for name in fields})

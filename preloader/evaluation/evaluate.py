@@ -16,7 +16,7 @@ import numpy as np
 from preloader.evaluation.apart import Divide, score_apart
 from preloader.evaluation.cases import items_of, learnable
 from preloader.evaluation.metrics import Resamples, StepScores, measure
-from preloader.evaluation.scoring import Follows, Learn, score
+from preloader.evaluation.scoring import Learn, follows, score
 from preloader.evaluation.task import Task
 from preloader.ports import Predictor
 
@@ -85,7 +85,7 @@ def evaluate(
     rows: list[Row] = []
     for candidate in candidates:
         for way, scores in _passes(prepared, candidate, learn, on_session, divide):
-            rows.extend(_row(candidate.name, way, step, one, resamples) for step, one in enumerate(scores, start=1))
+            rows.extend(row_of(candidate.name, way, step, one, resamples) for step, one in enumerate(scores, start=1))
     return rows
 
 
@@ -106,7 +106,7 @@ def _passes(
             on_session(f"{candidate.name}, fitting")
     for way in sorted(set(learn)):
         label = f"{candidate.name}, {way}"
-        if isinstance(predictor, Follows):  # its context runs on from session to session
+        if follows(predictor):
             before = predictor.snapshot()
             yield way, score(predictor, task, way, known, partial(on_session, label))
             predictor.restore(before)
@@ -118,7 +118,8 @@ def _passes(
             yield way, score(predictor, task, way, known, partial(on_session, label))
 
 
-def _row(name: str, learn: Learn, step: int, scores: StepScores, resamples: Resamples) -> Row:
+def row_of(name: str, learn: Learn, step: int, scores: StepScores, resamples: Resamples) -> Row:
+    """Return the row of a predictor's scores at one step."""
     top1 = resamples.interval(scores.session, (scores.rank <= 1).astype(np.float64))
     mrr = resamples.interval(scores.session, 1.0 / scores.rank)
     return Row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, runtime_checkable
 
 from preloader.evaluation.cases import items_of, walk
@@ -22,6 +22,15 @@ class Follows(Protocol):
 
     def follow(self, event: Event) -> None:
         """Take note of ``event`` without learning from it."""
+
+
+def follows(predictor: Predictor) -> bool:
+    """Return whether a predictor's context runs on from session to session while nothing is learned.
+
+    A mixture has a place for experts that do; only with one of them among its own does it.
+    """
+    experts: Iterable[Predictor] | None = getattr(predictor, "experts", None)
+    return isinstance(predictor, Follows) if experts is None else any(map(follows, experts))
 
 
 def score(

@@ -64,19 +64,17 @@ class PartitionTasks(msgspec.Struct, frozen=True):
 
     Attributes:
         root: The directory, which workers must see under the same path.
-        users: Whose partitions there are.
         rule: How each is cut; every user is a stream.
         kinds: What is predicted.
     """
 
     root: str
-    users: tuple[str, ...]
     rule: SplitRule
     kinds: tuple[str, ...]
 
     @classmethod
     def under(cls, root: Path, kinds: Iterable[str], fit_percent: int | None = None) -> PartitionTasks:
-        """Return the tasks of all users beneath a directory, with the rule of its format.
+        """Return the tasks of the users beneath a directory, cut as its format says.
 
         Args:
             root: The directory.
@@ -84,13 +82,17 @@ class PartitionTasks(msgspec.Struct, frozen=True):
             fit_percent: How much of each stream may be fitted, if not what the format says.
 
         Raises:
-            HistoryError: The directory is not partitioned by user, or cannot be read.
+            HistoryError: The directory is not partitioned by user.
         """
         rule = ParquetReader.rule
         if fit_percent is not None:
             rule = msgspec.structs.replace(rule, fit_percent=fit_percent)
-        users = tuple(partition.user for partition in PartitionedHistory(root).partitions())
-        return cls(str(root), users, rule, tuple(kinds))
+        return cls(str(PartitionedHistory(root).root), rule, tuple(kinds))
+
+    @property
+    def users(self) -> Sequence[str]:
+        """Whose partitions there are now, in the order of their directories."""
+        return [partition.user for partition in PartitionedHistory(self.root).partitions()]
 
     def of(self, user: str, report: ReadReport | None = None) -> Mapping[str, Task]:
         """See `UserTasks.of`."""

@@ -1,16 +1,16 @@
 """``preloader personalise``, from a trained bundle to a bundle of one user's own."""
 
-import gc
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from preloader.cli import build
-from preloader.history import Session, write
-from preloader.history.partitions import Partition, write_partitions
+from preloader.history import write
+from preloader.history.partitions import write_partitions
 from preloader.prediction import load_bundle
 from preloader.testing import random_events
+from tests.integration.held_users import watch
 
 RECIPE = """\
 name = "tiny"
@@ -91,15 +91,7 @@ def partitioned(tmp_path):
 
 def test_a_partitioned_history_gives_the_same_with_one_user_held_at_a_time(made, partitioned, monkeypatch):
     pytest.importorskip("pyarrow")
-    alive: list[set[str]] = []
-    events = Partition.events
-
-    def counted(self, report):
-        gc.collect()
-        alive.append({one.user for one in gc.get_objects() if type(one) is Session})
-        return events(self, report)
-
-    monkeypatch.setattr(Partition, "events", counted)
+    alive = watch(monkeypatch)
     words = ("personalise", "--base", made / "b", "--out", partitioned / "out", "--json", "--history")
     together = run(*words, partitioned / "one.jsonl")
     assert together.exit_code == 0, together.exception
