@@ -12,6 +12,7 @@ from preloader.evaluation.alone import ExpertAlone
 from preloader.events import Context
 from preloader.ports import Predictor
 from preloader.prediction import Bundle, OnlinePredictor
+from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.experts import MixturePredictor
 
 
@@ -51,6 +52,21 @@ class ScoredBundle:
         """
         expert = name if name != self.names[0] else None
         return Candidate(name, partial(_predictor, self.bundle, kind, expert), fitted=not self.learns_first)
+
+    def note(self, fit_items: int) -> str:
+        """Return a sentence about a row that would mislead whoever reads it alone; nothing where there is none.
+
+        Args:
+            fit_items: How many items of the kind are learned first.
+        """
+        experts = self._predictor.experts if isinstance(self._predictor, MixturePredictor) else ()
+        for expert in experts if self.learns_first else ():
+            if isinstance(expert, AnonymousPredictor) and fit_items >= (most := expert.settings.max_items):
+                return (
+                    f"The network {expert.name!r} says nothing of a kind that came {most:,} times, and {fit_items:,} "
+                    "items are learned here: the mixture is left to the online predictor."
+                )
+        return ""
 
     def check(self, paths: Sequence[str], task: Task) -> None:
         """Refuse what cannot be scored on a task, or may have learned from its test.

@@ -151,6 +151,9 @@ class MixturePredictor:
         mixture = self._mixtures.get(kind)
         if mixture is None:
             return Distribution({}, np.zeros((steps, 0)))
+        alone = self._left_alone(kind)
+        if alone is not None:
+            return alone.distribution(context, kind, steps)
         return mixture.distribution(self._panel(kind, context), context.user, steps)
 
     def begin(self, context: Context, steps: int = 3) -> Request | Ready:

@@ -165,6 +165,21 @@ def test_a_bundle_without_a_vocabulary_learns_the_fit_part_first(run):
             assert rows[name, learn]["log_loss"] < online["log_loss"]
 
 
+def test_a_network_that_is_done_is_said_to_be_and_the_mixture_is_what_is_served(run):
+    pytest.importorskip("onnxruntime")
+    arguments = ("household:seed=7,users=3,days=21", "--bundle", SHIPPED)
+    named = [word for name in ("mixture", "anonymous", "online") for word in ("--predictor", name)]
+    _, out, _ = run("evaluate", *arguments, *named, "--bootstraps", 5, "--json")
+    rows = msgspec.json.decode(out)["rows"]
+    figures = {name: [row for row in rows if row["predictor"] == name] for name in ("mixture", "anonymous", "online")}
+    assert figures["mixture"] == [row | {"predictor": "mixture"} for row in figures["online"]]
+    assert {row["top1"] for row in figures["anonymous"]} == {0.0}
+    _, _, err = run("evaluate", *arguments, "--predictor", "order1", "--bootstraps", 5)
+    assert "The network 'anonymous' says nothing of a kind that came 1,000 times, and 1," in err
+    _, _, err = run("evaluate", HOUSEHOLD, "--bundle", SHIPPED, "--predictor", "order1", "--bootstraps", 5)
+    assert err == ""
+
+
 def test_a_bundle_that_knows_its_kinds_is_scored_as_it_is(run, history, tmp_path):
     saved = bundle(tmp_path / "saved", kinds=("tool",))
     assert rows_of(run, history, "--bundle", saved, "--predictor", "online")["online", "frozen"]["top1"] == 0.0
