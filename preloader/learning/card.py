@@ -105,6 +105,11 @@ def _network(facts: NetworkFacts) -> str:
             "\nIt was fitted to everything that was learned. Validated and calibrated was a draft of it, which had not "
             f"learned what was\nheld out: {_size(draft.parameters, draft.vocabulary, draft.users)}"
         )
+    if facts.encoder is not None:
+        what += (
+            f"\nIt hears the latest text through the sentence encoder `{facts.encoder.name}`, which the bundle lacks:"
+            f"\ngive it the one with the SHA-256 {facts.encoder.sha256}."
+        )
     return f"""\
 ## Network for `{facts.kind}`
 

@@ -16,6 +16,7 @@ from preloader.learning.parts import Parts, count_items
 from preloader.learning.recipe import Recipe
 from preloader.ports import Predictor
 from preloader.prediction import FittedOn, OnlinePredictor
+from preloader.prediction.encoder import EncoderSpec
 from preloader.prediction.manifest import session_hash
 from preloader.prediction.sequence import Calibration
 
@@ -56,6 +57,7 @@ class NetworkFacts(msgspec.Struct, frozen=True):
         verification: The differences between the exported forms and torch, in words.
         refitted: Whether it was fitted anew, to what had been held out, too, after a draft had been validated.
         draft: That draft; the network itself if it was not fitted anew.
+        encoder: The sentence encoder that it hears, and is of no use without.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class NetworkFacts(msgspec.Struct, frozen=True):
     verification: list[str]
     refitted: bool
     draft: DraftFacts
+    encoder: EncoderSpec | None = None
 
 
 class Used(msgspec.Struct, frozen=True):

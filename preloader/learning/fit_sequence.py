@@ -265,4 +265,5 @@ def _facts(draft: _Expert, final: _Expert, verified: list[str]) -> NetworkFacts:
             losses=drafted.losses,
             held_out=drafted.held_out,
         ),
+        encoder=trained.encoder,
     )

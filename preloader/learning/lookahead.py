@@ -30,7 +30,7 @@ from preloader.learning.recipe import Recipe
 from preloader.learning.shards import file_digest
 from preloader.learning.trainer import Fit, Learner, averaged, batch_of
 from preloader.ndarray import NDArray
-from preloader.prediction.encoder import open_encoder, spec_of
+from preloader.prediction.encoder import EncoderSpec, open_encoder, spec_of
 from preloader.prediction.features import Features
 from preloader.prediction.sequence import Calibration, SequenceSpec
 from preloader.prediction.users import UserVectors
@@ -66,9 +66,13 @@ class Trained(msgspec.Struct, frozen=True, eq=False):
         """The network alone: what is exported."""
         return self.learner.network
 
+    @property
+    def encoder(self) -> EncoderSpec | None:
+        """The sentence encoder that it hears."""
+        return None if self.features.encoder is None else spec_of(self.features.encoder)
+
     def spec(self, calibration: Calibration) -> SequenceSpec:
         """Return what a predictor must know beside the network."""
-        encoder = self.features.encoder
         return SequenceSpec(
             kind=self.features.kind,
             vocabulary=list(self.features.vocabulary),
@@ -76,7 +80,7 @@ class Trained(msgspec.Struct, frozen=True, eq=False):
             features=msgspec.structs.replace(self.features.settings, encoder=""),
             calibration=calibration,
             users=list(self.users.names),
-            encoder=None if encoder is None else spec_of(encoder),
+            encoder=self.encoder,
         )
 
 

@@ -5,14 +5,18 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("tokenizers")
 
 from preloader.errors import BundleError, ConfigurationError
 from preloader.events import Context, Event
 from preloader.history import Session, SplitRule
+from preloader.learning.card import card
 from preloader.learning.example_shards import Place, prepare
 from preloader.learning.fit import fit
+from preloader.learning.linear_expert import fit_linear
+from preloader.learning.lookahead import fit_network, inputs_of
 from preloader.learning.parallel import Backend
 from preloader.learning.parts import parts_of
 from preloader.learning.personal_bundle import bases_of
@@ -69,7 +73,7 @@ def recipe(folder):
         model="sequence",
         data=DataRecipe(format="events", kinds=(KIND,), min_sessions=5, min_items=20),
         online=OnlineSettings(max_contexts=500, word_bits=10, max_sessions=4),
-        sequence=SequenceRecipe(refit=False, members=2, experts=("logistic",)),
+        sequence=SequenceRecipe(refit=False),
         features=FeatureSettings(rows=3, pieces=3, piece_bits=6, texts=1, words=8, word_bits=8, encoder=str(folder)),
         network=NetworkSettings(width=8, hidden=16, word_width=8, user_width=2, dropout=0.0, word_dropout=0.5),
         training=TrainingSettings(epochs=12, batch=32, rate=0.01),
@@ -107,7 +111,7 @@ def test_words_that_training_never_saw_are_understood_by_their_meaning(bundle, f
 
 def test_every_form_is_verified(fitted):
     told = [line.split(":")[0] for line in fitted.networks[0].verification]
-    assert {"onnx", "coreml-fp16", "coreml-fp32", "logistic, onnx"} <= set(told)
+    assert {"onnx", "coreml-fp16", "coreml-fp32"} <= set(told)
 
 
 def test_the_bundle_names_the_encoder_and_holds_neither_it_nor_its_place(bundle, folder):
@@ -118,10 +122,24 @@ def test_the_bundle_names_the_encoder_and_holds_neither_it_nor_its_place(bundle,
     assert not list(bundle.rglob("tokenizer.json"))
 
 
-def test_the_linear_model_beside_it_needs_none(bundle, folder):
-    linear = load_bundle(bundle).predictor(encoder=folder).experts[2]
+def test_the_card_says_which_encoder_is_needed(fitted, recipe, folder):
+    written = card(fitted, recipe, "preloader train")
+    assert "through the sentence encoder `tiny`" in written
+    assert OnnxTextEncoder(folder).sha256 in written
+
+
+def test_a_mean_of_networks_hears_it_and_a_linear_model_beside_them_does_not(recipe):
+    several = overridden(overridden(recipe, "sequence.members=2"), "training.epochs=1")
+    trained = fit_network(sessions()[:6], KIND, several)
+    inputs = inputs_of(trained, 8)
+    with torch.no_grad():
+        heard, unheard = (
+            trained.network(**given)[0] for given in (inputs, {**inputs, "sentence": inputs["sentence"] * 0})
+        )
+    assert not torch.equal(heard, unheard)
+    linear = fit_linear("logistic", trained)
     assert linear.spec.encoder is None
-    assert linear.predict(Context("ann", "new", (said("lamp please"),)))
+    assert linear.predictor().predict(Context("ann", "new", (said("lamp please"),)))
 
 
 def test_the_environment_may_name_the_encoder(bundle, folder, monkeypatch):
