@@ -43,7 +43,8 @@ class SwapStatus(msgspec.Struct, frozen=True):
         live_loss: Mean log loss of the live one over them, in nats; ``None`` before the first.
         shadow_loss: That of the shadow.
         verdict: How the latest trial or probation ended, in words.
-        counts: Candidates offered, promoted, rejected, kept and rolled back, shadows that failed, bundles refused.
+        counts: Candidates offered, promoted, rejected, kept and rolled back, shadows that failed, bundles refused; and
+            rows of the live mixture's experts that were not heard, since they held what is no probability.
     """
 
     state: SwapState
@@ -70,19 +71,24 @@ class HotSwapPredictor:
     Attributes:
         name: The live predictor's.
         of_bundle: Whether that came from a bundle, by `adopt_bundle` or `offer_bundle`.
-        counts: See `SwapStatus`.
     """
 
     def __init__(
         self, live: Predictor, *, kinds: Collection[str] | None = None, settings: SwapSettings | None = None
     ) -> None:
         self.settings = settings or SwapSettings()
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._kinds = kinds
         self._items = Items(kinds, self.settings.every)
         self._verdict = ""
         self._shadow: Shadow | None = None
         self.adopt(live)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """See `SwapStatus`."""
+        unsound = getattr(self._live, "unsound", None)
+        return self._counts + Counter(rows_unsound=unsound.total() if isinstance(unsound, Counter) else 0)
 
     def adopt(self, live: Predictor, label: str = "", *, of_bundle: bool = False) -> None:
         """Make ``live`` the live predictor at once, untried; a shadow is let go."""
@@ -105,7 +111,7 @@ class HotSwapPredictor:
                 f"{label or candidate.name} cannot be tried while {self._label} has {self._shadow.label} beside it "
                 f"({self.status().state}): wait for the verdict, or withdraw that one"
             )
-        self.counts["candidates_offered"] += 1
+        self._counts["candidates_offered"] += 1
         self._shadow = Shadow(candidate, label or candidate.name, SwapState.TRIAL, self.settings, of_bundle)
 
     async def adopt_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> bool:
@@ -232,7 +238,7 @@ class HotSwapPredictor:
         try:
             return await executor.run(open_predictor, path, self._kinds, steps)
         except BundleError:
-            self.counts["bundles_refused"] += 1
+            self._counts["bundles_refused"] += 1
             raise
 
     def _seat(self, live: Predictor, label: str, of_bundle: bool) -> None:
@@ -287,29 +293,29 @@ class HotSwapPredictor:
         elif shadow.is_better():
             self._roll_back(shadow, f"{said}, which is better")
         elif shadow.items >= self.settings.max_items:
-            self.counts["candidates_kept"] += 1
+            self._counts["candidates_kept"] += 1
             self._end(shadow, f"{self._label} was kept: {said}")
 
     def _promote(self, shadow: Shadow, said: str) -> None:
-        self.counts["candidates_promoted"] += 1
+        self._counts["candidates_promoted"] += 1
         way_back = Shadow(self._live, self._label, SwapState.PROBATION, self.settings, self.of_bundle)
         self._seat(shadow.predictor, shadow.label, shadow.of_bundle)
         self._end(shadow, f"{shadow.label} was promoted: {said}, which is better")
         self._shadow = way_back
 
     def _reject(self, shadow: Shadow, reason: str) -> None:
-        self.counts["candidates_rejected"] += 1
+        self._counts["candidates_rejected"] += 1
         self._end(shadow, f"{shadow.label} was rejected: {reason}")
 
     def _roll_back(self, shadow: Shadow, reason: str) -> None:
-        self.counts["candidates_rolled_back"] += 1
+        self._counts["candidates_rolled_back"] += 1
         failed = self._label
         self._seat(shadow.predictor, shadow.label, shadow.of_bundle)
         self._end(shadow, f"{failed} was rolled back to {shadow.label}: {reason}", logger.warning)
 
     def _failed(self, shadow: Shadow, error: Exception) -> None:
         """Drop a shadow that raises; the live one is untouched."""
-        self.counts["shadows_failed"] += 1
+        self._counts["shadows_failed"] += 1
         self._end(shadow, f"{shadow.label} was dropped: it failed: {error!r}", logger.warning)
 
     def _end(self, shadow: Shadow, verdict: str, log: Callable[..., None] = logger.info) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import numpy as np
 import pytest
 
 from preloader.events import Context, ContextTracker, Event
@@ -10,6 +11,7 @@ from preloader.manager import PreloadManager
 from preloader.ports import Cost
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.anonymous import AnonymousPredictor
+from preloader.prediction.distribution import Distribution
 from preloader.prediction.experts import MixturePredictor
 from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.testing import FakeProvider, random_events
@@ -140,3 +142,26 @@ def test_a_manager_never_runs_the_network_on_its_loop(monkeypatch):
     asyncio.run(serve())
     assert len(on_loop) >= len(events) // 2
     assert not any(on_loop)
+
+
+def test_rows_that_were_not_heard_are_in_the_managers_statistics():
+    class Broken(OnlinePredictor):
+        def distribution(self, context, kind, steps):
+            told = super().distribution(context, kind, steps)
+            return Distribution(told.index, np.full_like(told.probabilities, np.nan))
+
+    events = random_events(5, users=1, sessions=1, length=10)
+    broken = Broken()
+    broken.name = "broken"
+    predictor = MixturePredictor([OnlinePredictor(), broken])
+    provider = FakeProvider({key: Cost(0.0, 10) for event in events for key in event.resources})
+
+    async def serve():
+        async with PreloadManager({"component": provider}, predictor=predictor) as manager:
+            for event in events:
+                manager.observe(event)
+            return manager.statistics().counts
+
+    counts = asyncio.run(serve())
+    assert counts["rows_unsound"] == predictor.unsound["broken"] > len(events)
+    assert counts["predictor_errors"] == 0
