@@ -164,4 +164,4 @@ def test_rows_that_were_not_heard_are_in_the_managers_statistics():
 
     counts = asyncio.run(serve())
     assert counts["rows_unsound"] == predictor.unsound["broken"] > len(events)
-    assert counts["predictor_errors"] == 0
+    assert "predictor_errors" not in counts
