@@ -1,42 +1,72 @@
-"""What became of earlier preloads of the same tier and stated probability: the correction of stated probabilities."""
+"""What became of earlier preloads: the correction of stated probabilities."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import OrderedDict, defaultdict
 
 from preloader.events import Preload, PreloadOutcome, Tier
 
 _BINS = 10
 _TRUST = 8.0  # a stated probability weighs as much as so many outcomes
 _MEMORY = 200.0  # outcomes of a bin beyond which older ones fade
+_KEYS = 4_096  # keys with a record of their own; those not preloaded for longest are forgotten
+_ALIKE = 1.0  # how strongly a key is held to be like the others: the precision of its log-odds
+_FADING = 0.98  # what each outcome of a key leaves of the weight of those before it
 
 
 class TrackRecord:
-    """Corrects probabilities by outcomes: the mean of a Beta posterior whose prior is what was stated.
+    """Corrects probabilities by outcomes, of preloads of the same tier and stated probability, and of the same key.
 
     A predictor may be right that something is used within ten items, and the preload still be lost, since it was
-    evicted, preempted or late. Only outcomes tell.
+    evicted, preempted or late; and where the world has drifted it overstates some keys and understates others. Only
+    outcomes tell. The first correction is the mean of a Beta posterior whose prior is what was stated. The second
+    shifts its log-odds by what the key's own outcomes say: a logistic regression of one weight with a Gaussian prior,
+    updated by one Newton step an outcome.
     """
 
     def __init__(self) -> None:
         self._used: defaultdict[tuple[Tier, int], float] = defaultdict(float)
         self._ended: defaultdict[tuple[Tier, int], float] = defaultdict(float)
+        self._keys: OrderedDict[str, tuple[float, float]] = OrderedDict()  # shift of log-odds, precision
 
-    def corrected(self, tier: Tier, probability: float) -> float:
+    def corrected(self, key: str, tier: Tier, probability: float) -> float:
         """Return P(used) of a preload, given what was stated and how that turned out before."""
-        cell = _cell(tier, probability)
-        return (_TRUST * probability + self._used[cell]) / (_TRUST + self._ended[cell])
+        alike = self._alike(tier, probability)
+        shift, _ = self._keys.get(key, (0.0, _ALIKE))
+        return _shifted(alike, shift)
 
     def enter(self, preload: Preload) -> None:
         """Enter an outcome; one that says nothing about the prediction (failed, dropped) is passed over."""
         if preload.outcome not in (PreloadOutcome.USED, PreloadOutcome.WASTED):
             return
+        is_used = preload.outcome is PreloadOutcome.USED
+        self._enter_key(preload.key, self._alike(preload.tier, preload.probability), is_used)
         cell = _cell(preload.tier, preload.probability)
         if self._ended[cell] >= _MEMORY:
             self._ended[cell] /= 2.0
             self._used[cell] /= 2.0
         self._ended[cell] += 1.0
-        self._used[cell] += preload.outcome is PreloadOutcome.USED
+        self._used[cell] += is_used
+
+    def _alike(self, tier: Tier, probability: float) -> float:
+        cell = _cell(tier, probability)
+        return (_TRUST * probability + self._used[cell]) / (_TRUST + self._ended[cell])
+
+    def _enter_key(self, key: str, alike: float, is_used: bool) -> None:
+        shift, precision = self._keys.pop(key, (0.0, _ALIKE))
+        chance = _shifted(alike, shift)
+        precision = _ALIKE + _FADING * (precision - _ALIKE) + chance * (1.0 - chance)
+        shift += (is_used - chance - (1.0 - _FADING) * _ALIKE * shift) / precision
+        self._keys[key] = (shift, precision)
+        if len(self._keys) > _KEYS:
+            self._keys.popitem(last=False)
+
+
+def _shifted(probability: float, shift: float) -> float:
+    if shift == 0.0 or not 0.0 < probability < 1.0:
+        return probability
+    return 1.0 / (1.0 + (1.0 - probability) / probability * math.exp(-shift))
 
 
 def _cell(tier: Tier, probability: float) -> tuple[Tier, int]:

@@ -147,7 +147,7 @@ class WasteBudget:
         if decision.key in self._charges:
             return None
         assert decision.tier is not None
-        probability = self._record.corrected(decision.tier, decision.probability)
+        probability = self._record.corrected(decision.key, decision.tier, decision.probability)
         if probability <= (price := self.price):
             rule = "P {p:.2f}, by its record {corrected:.2f} ≤ {price:.2f}, the waste budget's price: refused"
             return _refused(decision, rule, {"p": decision.probability, "corrected": probability, "price": price})
