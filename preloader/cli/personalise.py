@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -15,19 +15,23 @@ from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, b
 from preloader.cli.command import command_line
 from preloader.cli.histories import partitioned, progress, read_history, warn_of
 from preloader.errors import ConfigurationError, HistoryError
-from preloader.evaluation import Candidate, Row, Task, evaluate
+from preloader.evaluation import Row, Task
+from preloader.evaluation.cases import items_of
+from preloader.evaluation.task import cut
 from preloader.evaluation.user_tasks import HeldTasks, PartitionTasks, UserTasks
 from preloader.history import READERS, ReadReport, Session
 from preloader.history.annotations import without_annotations
-from preloader.ports import Predictor
-from preloader.prediction import Bundle, load_bundle
+from preloader.prediction import load_bundle
 
 _LISTED = 20  # users in a message
 _FIGURES = ("top1", "top3", "mrr", "log_loss")
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of one user and kind: whether an adapter is kept, where it is, and the figures on held-out sessions."""
+    """What came of one user and kind: whether an adapter is kept, where it is, and the figures on held-out sessions.
+
+    Of those sessions the ones are excluded that the base learned.
+    """
 
     user: str
     kind: str
@@ -35,6 +39,15 @@ class Result(msgspec.Struct, frozen=True):
     kept: bool
     adapter: str | None
     rows: list[Row]
+    excluded: int
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A user for whose sessions of a kind there is no adapter: they are too few."""
+
+    user: str
+    kind: str
+    sessions: int
 
 
 def register(app: typer.Typer) -> None:
@@ -61,15 +74,17 @@ def run(
     """Fit adapters to each user's fit part, keep those that help, and score them on the sessions held out."""
     from preloader.learning.adapter_files import file_name, load_adapter, save_adapter
     from preloader.learning.personal_bundle import bases_of, save_personal
+    from preloader.learning.personal_card import PersonalFacts
+    from preloader.learning.personal_scores import scores_of
     from preloader.learning.personalise import PersonalSettings, personalise
 
     bundle = load_bundle(base)
     bases = bases_of(bundle)
     tasks = _tasks(history, format_name, list(bases))
     settings = PersonalSettings()
-    chosen = _chosen(users, tasks, list(bases), settings.min_sessions)
+    chosen, skipped = _chosen(users, tasks, list(bases), settings.min_sessions)
     results: list[Result] = []
-    kept: dict[str, list[str]] = {}
+    kept: dict[str, dict[str, PersonalFacts]] = {}
     work_places = backend_of(backend, jobs, scheduler)
     with progress("personalising", total=sum(map(len, chosen.values()))) as advance:
         for kind, base_of_kind in bases.items():
@@ -79,21 +94,25 @@ def run(
                 if done.adapter is not None:
                     path = str(save_adapter(out / "adapters" / kind, done.adapter))
                     own = done.adapter.personal(base_of_kind)
-                    kept.setdefault(done.user, []).append(kind)
-                rows = _rows(bundle, base_of_kind, own, tasks.of(done.user)[kind])
-                results.append(Result(done.user, kind, done.sessions, path is not None, path, rows))
-    for user, kinds in kept.items():  # read again, one after the other: networks of all users need not fit in memory
-        adapters = {kind: load_adapter(out / "adapters" / kind, user, bases[kind]) for kind in kinds}
+                scores = scores_of(bundle, base_of_kind, own, _bare(tasks.of(done.user)[kind]))
+                if done.adapter is not None:
+                    kept.setdefault(done.user, {})[kind] = PersonalFacts(
+                        done.sessions, done.choice, done.base_loss, done.loss, scores.rows, scores.excluded
+                    )
+                results.append(
+                    Result(done.user, kind, done.sessions, path is not None, path, scores.rows, scores.excluded)
+                )
+    for user, told in kept.items():  # read again, one after the other: networks of all users need not fit in memory
+        adapters = {kind: load_adapter(out / "adapters" / kind, user, bases[kind]) for kind in told}
         personal = {kind: adapter.personal(bases[kind]) for kind, adapter in adapters.items()}
-        fit = {
-            one.session: one for kind, task in tasks.of(user).items() if kind in kinds for one in _seen(task.fit, kind)
-        }
+        fit = {one.session: one for kind, task in tasks.of(user).items() if kind in told for one in _bare(task).fit}
         place = out / file_name(user).removesuffix(".safetensors")
-        save_personal(place, bundle, personal, list(fit.values()), command_line(context))
+        save_personal(place, bundle, personal, list(fit.values()), command_line(context), told)
     if as_json:
-        print(msgspec.json.encode({"base": str(base), "out": str(out), "users": results}).decode())
+        document = {"base": str(base), "out": str(out), "users": results, "skipped": skipped}
+        print(msgspec.json.encode(document).decode())
     else:
-        _show(Console(), results, out)
+        _show(Console(), results, skipped, settings.min_sessions, out)
 
 
 class _FitParts(Mapping[str, Sequence[Session]]):
@@ -105,7 +124,7 @@ class _FitParts(Mapping[str, Sequence[Session]]):
         self._kind = kind
 
     def __getitem__(self, user: str) -> Sequence[Session]:
-        return _seen(self._tasks.of(user)[self._kind].fit, self._kind)
+        return _bare(self._tasks.of(user)[self._kind]).fit
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._users)
@@ -120,64 +139,58 @@ def _tasks(paths: Sequence[Path], format_name: str | None, kinds: Sequence[str])
     if root is not None:
         return PartitionTasks.under(root, kinds)
     history = read_history(paths, format_name)
-    return HeldTasks(history.sessions, history.rule, kinds)
+    tasks = (cut(history.sessions, history.rule, kind) for kind in kinds)
+    there = [task.kind for task in tasks if task.fit and task.test]
+    return HeldTasks(history.sessions, history.rule, there or kinds)
 
 
-def _chosen(named: Sequence[str] | None, tasks: UserTasks, kinds: Sequence[str], least: int) -> dict[str, list[str]]:
-    """Return by kind whom to personalise for; of those not named, whoever has enough sessions."""
-    counts: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+def _chosen(
+    named: Sequence[str] | None, tasks: UserTasks, kinds: Sequence[str], least: int
+) -> tuple[dict[str, list[str]], list[Skipped]]:
+    """Return by kind whom to personalise for, and who has too few sessions for it."""
+    chosen: dict[str, list[str]] = {kind: [] for kind in kinds}
+    skipped: list[Skipped] = []
     report = ReadReport()
     there = set(tasks.users)
     with progress("reading") as advance:
-        for user in sorted(there.intersection(named) if named else there):
-            for kind, task in tasks.of(user, report).items():
-                counts[kind][user] = len(task.fit)
+        for user in dict.fromkeys(named or sorted(there)):
+            own = tasks.of(user, report) if user in there else {}
+            counts = {kind: _usable(own[kind]) if kind in own else 0 for kind in kinds}
+            if named and not any(counts.values()):
+                raise ConfigurationError(
+                    f"--user {user!r} has no sessions with items of the kind {_listed(kinds, 'or')} to learn from; the "
+                    f"history has {_listed(sorted(there), 'and')}"
+                )
+            for kind, count in counts.items():
+                if count >= least:
+                    chosen[kind].append(user)
+                else:
+                    skipped.append(Skipped(user, kind, count))
             advance("reading")
     warn_of(report)
-    chosen: dict[str, list[str]] = {}
-    for kind, fitted in counts.items():
-        missing = [user for user in named or () if not fitted.get(user)]
-        if missing:
-            raise ConfigurationError(
-                f"--user {missing[0]!r} has no sessions with items of the kind {kind!r} to learn from; the history has "
-                f"{_listed(sorted(there))}"
-            )
-        chosen[kind] = list(named or (user for user, count in fitted.items() if count >= least))
-        if not chosen[kind]:
-            raise HistoryError(f"no user has the {least} sessions with items of the kind {kind!r} that it takes")
-    return chosen
+    if not any(chosen.values()):
+        raise HistoryError(
+            f"no user has the {least} sessions with items of the kind {_listed(kinds, 'or')} that an adapter takes"
+        )
+    return chosen, skipped
 
 
-def _listed(users: Sequence[str]) -> str:
-    more = f" and {len(users) - _LISTED:,} more" if len(users) > _LISTED else ""
-    return ", ".join(users[:_LISTED]) + more or "nobody"
+def _usable(task: Task) -> int:
+    return sum(bool(items_of(one, task.kind)) for one in _bare(task).fit)
 
 
-def _seen(sessions: Sequence[Session], kind: str) -> list[Session]:
-    return [without_annotations(one, kind) for one in sessions]
+def _listed(names: Sequence[str], word: str) -> str:
+    more = f" {word} {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more or "nobody"
 
 
-def _rows(bundle: Bundle, base: Any, personal: Any, task: Task) -> list[Row]:
-    """Score what serves one user: the base, the online predictor, and the user's own network alone."""
-    from preloader.learning.fit import learn
-    from preloader.learning.personal_bundle import online_of
-
-    fit = _seen(task.fit, task.kind)
-
-    def taught(predictor: Predictor) -> Predictor:
-        learn(predictor, fit)
-        return predictor
-
-    own = msgspec.structs.replace(task, fit=[], test=_seen(task.test, task.kind), steps=1)
-    candidates = [
-        Candidate("base", lambda: taught(base.predictor()), fitted=True),
-        Candidate("online", lambda: taught(online_of(bundle)), fitted=True),
-        Candidate("personalised", lambda: taught(personal.predictor()), fitted=True),
-    ]
-    return evaluate(own, candidates, learn=("frozen",), bootstraps=200) if own.test else []
+def _bare(task: Task) -> Task:
+    """Return a task whose sessions hold no annotations."""
+    fit, test = ([without_annotations(one, task.kind) for one in part] for part in (task.fit, task.test))
+    return msgspec.structs.replace(task, fit=fit, test=test)
 
 
-def _show(console: Console, results: Sequence[Result], out: Path) -> None:
+def _show(console: Console, results: Sequence[Result], skipped: Sequence[Skipped], least: int, out: Path) -> None:
     table = Table("user", "kind", "sessions", "predictor", title="On each user's held-out sessions, frozen")
     for name in ("items", "top-1", "top-3", "MRR", "log loss"):
         table.add_column(name, justify="right")
@@ -187,5 +200,12 @@ def _show(console: Console, results: Sequence[Result], out: Path) -> None:
             figures = ("-" if value is None else f"{value:.3f}" for value in (getattr(row, one) for one in _FIGURES))
             table.add_row(result.user, result.kind, str(result.sessions), shown, f"{row.n:,}", *figures)
     console.print(table)
+    for result in results:
+        if result.excluded:
+            whose = f"{result.excluded:,} held-out sessions of {result.user} ({result.kind})"
+            console.print(f"{whose} are not in these figures: the base has learned them.", soft_wrap=True)
     kept = sum(result.kept for result in results)
     console.print(f"Kept {kept} of {len(results)} adapters; they are in {out / 'adapters'}.", soft_wrap=True)
+    if skipped:
+        few = [f"{one.user} ({one.sessions} of {one.kind})" for one in skipped]
+        console.print(f"No adapter where there are fewer than {least} sessions: {_listed(few, 'and')}.", soft_wrap=True)

@@ -19,6 +19,7 @@ from preloader.learning.adapter import Adapter, AdapterInfo, shapes
 from preloader.learning.base import Base
 from preloader.learning.whole_file import write_whole
 from preloader.prediction.manifest import Sha256
+from preloader.prediction.sequence import MAX_VOCABULARY
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
@@ -152,3 +153,10 @@ def _check(info: AdapterInfo, user: str, base: Base) -> None:
         raise BundleError(
             f"it was fitted to the base {info.base[:12]}…, and this one is {base.digest[:12]}…: personalise anew"
         )
+    known = set(base.spec.vocabulary)
+    for key in info.keys:
+        if key in known:
+            raise BundleError(f"it adds the key {shown(key)}, which the base or the adapter itself has already")
+        known.add(key)
+    if len(known) > MAX_VOCABULARY:
+        raise BundleError(f"with its keys the base would have {len(known):,}, and {MAX_VOCABULARY:,} are allowed")

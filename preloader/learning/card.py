@@ -12,7 +12,7 @@ from preloader.learning.recipe import Recipe
 
 CURVE = "training.png"
 
-_HEADER = """\
+FIGURES_HEADER = """\
 | kind | predictor | learning | step | n | top-1 (95 % interval) | top-3 | top-5 | MRR | log loss | ECE | decisions |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
@@ -46,7 +46,7 @@ def card(fitted: Fitted, recipe: Recipe, command: str) -> str:
     """Return the card, in Markdown."""
     data = fitted.fitted_on
     learned = ", ".join(f"{count:,} items of `{kind}`" for kind, count in fitted.items.items())
-    rows = "".join(_row(kind, row) for kind, found in fitted.validation.items() for row in found)
+    rows = "".join(row_of(kind, row) for kind, found in fitted.validation.items() for row in found)
     networks = "".join(_network(one) for one in fitted.networks)
     return f"""\
 # {recipe.name}
@@ -70,7 +70,7 @@ the hashes of all of them, and `preloader evaluate` refuses to test on any.
 On what was held out, by predictors that had not learned it. *Frozen*: nothing was learned meanwhile; *online*: each
 item was learned once it was scored.
 
-{_HEADER}{rows}
+{FIGURES_HEADER}{rows}
 ## Made by
 
     {command}
@@ -143,7 +143,8 @@ def _uses(used: Used) -> str:
     return f"{used.learned:,} sessions were learned; {used.held_out:,} others only validated and calibrated."
 
 
-def _row(kind: str, row: Row) -> str:
+def row_of(kind: str, row: Row) -> str:
+    """Return a row beneath `FIGURES_HEADER`."""
     cells = (
         *(f"`{kind}`", row.predictor, row.learn, str(row.step), f"{row.n:,}"),
         f"{_figure(row.top1)} ({_figure(row.top1_low)}-{_figure(row.top1_high)})",

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 
 from preloader.errors import BundleError
+from preloader.evaluation.cases import learnable
 from preloader.history import Session
 from preloader.learning.base import Base
+from preloader.learning.base_weights import decode_network, encode_weights
 from preloader.learning.examples import examples
 from preloader.learning.export import to_onnx
-from preloader.learning.fit import learn
+from preloader.learning.forms import in_words
 from preloader.learning.network import OUTPUTS, SequenceNetwork
-from preloader.learning.settings import NetworkSettings
+from preloader.learning.personal_card import PersonalFacts, personal_card, personal_facts
 from preloader.learning.verify import MIN_ROWS, verify
-from preloader.ports import Snapshot
+from preloader.ports import Predictor, Snapshot
 from preloader.prediction import Bundle, FittedOn, Manifest, OnlinePredictor, save_bundle
 from preloader.prediction.experts import Expert, MixturePredictor
 from preloader.prediction.features import Arrays
@@ -29,8 +28,6 @@ from preloader.prediction.manifest import session_hash
 from preloader.prediction.mixture_state import under
 from preloader.prediction.sequence import NAME as SEQUENCE
 from preloader.prediction.sequence import OnnxPredictor, SequencePredictor, SequenceSpec, read_sequence
-
-_WEIGHTS = "network."
 
 
 def bases_of(bundle: Bundle) -> dict[str, Base]:
@@ -59,11 +56,17 @@ def bases_of(bundle: Bundle) -> dict[str, Base]:
 
 
 def save_personal(
-    path: Path, bundle: Bundle, personal: Mapping[str, Base], sessions: Sequence[Session], command: str
+    path: Path,
+    bundle: Bundle,
+    personal: Mapping[str, Base],
+    sessions: Sequence[Session],
+    command: str,
+    told: Mapping[str, PersonalFacts] | None = None,
 ) -> Manifest:
     """Write a user's own bundle: the base's mixture with personal networks, which has learned the user's sessions.
 
-    Every network is exported to ONNX and compared with torch on the user's own inputs first.
+    Every network is exported to ONNX and compared with torch on the user's own inputs first. What the base has learned
+    of the user already is not learned a second time.
 
     Args:
         path: The directory.
@@ -71,6 +74,7 @@ def save_personal(
         personal: The user's networks by kind; the base's stay for the other kinds.
         sessions: What the user's adapters learned.
         command: The command that made it.
+        told: What is to be told of the adapters by kind, for card and manifest.
 
     Raises:
         ExportError: An exported network does not say what the trained one says.
@@ -79,18 +83,50 @@ def save_personal(
     mixture = bundle.predictor()
     if not isinstance(mixture, MixturePredictor):
         raise BundleError(f"{bundle.path} is no mixture that a network could be replaced in")
-    models = {kind: _exported(base, sessions) for kind, base in personal.items()}
+    told = told or {}
+    exported = {kind: _exported(base, sessions) for kind, base in personal.items()}
+    models = {kind: model for kind, (model, _) in exported.items()}
+    verification = {kind: words for kind, (_, words) in exported.items()}
     experts = [_personal_expert(expert, personal, models) for expert in mixture.experts]
     own = MixturePredictor(experts, mixture.kinds, **msgspec.structs.asdict(mixture.settings))
     own.restore_weights(mixture.weights_snapshot())
-    learn(own, sessions)
+    learn_once(own, sessions, learned_of(bundle))
     own.forget_sessions()
     files: dict[str, bytes | Path] = {name: data for name, data in bundle.files.items() if name.endswith(".onnx")}
     for kind, base in personal.items():
-        files[f"{kind}.onnx"] = models[kind]
-        weights = {_WEIGHTS + name: value for name, value in base.network.state_dict().items()}
-        files[f"{kind}.safetensors"] = save({**weights, "users.weight": _table(base)})
-    return save_bundle(path, own.snapshot(), fitted_on=_fitted_on(bundle, sessions), command=command, files=files)
+        files |= {f"{kind}.onnx": models[kind], f"{kind}.safetensors": encode_weights(base)}
+    user = next(iter(personal.values())).spec.users[0]
+    return save_bundle(
+        path,
+        own.snapshot(),
+        fitted_on=_fitted_on(bundle, sessions),
+        command=command,
+        card=personal_card(bundle, user, personal, told, verification, command),
+        files=files,
+        facts=personal_facts(bundle, _vocabulary(own), personal, told, verification),
+    )
+
+
+def learned_of(bundle: Bundle) -> frozenset[str]:
+    """Return the hashes of the sessions that a bundle learned; none where it does not say."""
+    return frozenset(bundle.manifest.fitted_on.sessions if bundle.manifest.fitted_on else ())
+
+
+def learn_once(predictor: Predictor, sessions: Sequence[Session], learned: Set[str]) -> None:
+    """Show a predictor sessions, but of those that it has learned only who acts how: networks take note of that.
+
+    Args:
+        predictor: A mixture, or one expert of one.
+        sessions: A user's.
+        learned: The hashes of those that the bundle had learned that it is from.
+    """
+    experts = predictor.experts if isinstance(predictor, MixturePredictor) else (predictor,)
+    networks = [one for one in experts if isinstance(one, SequencePredictor)]
+    for session in sessions:
+        known = session_hash(session.user, session.session) in learned
+        for event in learnable(session):
+            for one in networks if known else (predictor,):
+                one.learn_one(event)
 
 
 def online_of(bundle: Bundle) -> OnlinePredictor:
@@ -110,29 +146,13 @@ def _network(bundle: Bundle, spec: SequenceSpec) -> SequenceNetwork:
     name = f"{spec.kind}.safetensors"
     if name not in bundle.files:
         raise BundleError(
-            f"{bundle.path} has no {name}: without the weights of a single network (sequence.members = 1) none can be "
-            "trained on"
+            f"{bundle.path} has no {name}, the weights of a single network, and a mean of several cannot be trained "
+            "on: train a base with --set sequence.members=1"
         )
     try:
-        held = load(bundle.files[name])
-        weights = {key.removeprefix(_WEIGHTS): held[key] for key in held if key.startswith(_WEIGHTS)}
-        settings = NetworkSettings(
-            width=weights["keys.weight"].shape[1],
-            hidden=weights["recurrent.weight_hh_l0"].shape[1],
-            word_width=weights["words.weight"].shape[1],
-            user_width=held["users.weight"].shape[1],
-            direct="direct.weight" in weights,
-        )
-        network = SequenceNetwork(len(spec.vocabulary), spec.horizon, spec.features, settings)
-        network.load_state_dict(weights)
-    except (SafetensorError, KeyError, IndexError, RuntimeError, ValueError) as error:
-        raise BundleError(f"{bundle.path}: {name} does not fit the bundle's state") from error
-    return network.eval()
-
-
-def _table(base: Base) -> Tensor:
-    """Return the users' vectors, and the stranger's, as training keeps them."""
-    return torch.from_numpy(np.pad(base.users.vectors, ((0, 1), (0, 0))))
+        return decode_network(bundle.files[name], spec)
+    except BundleError as error:
+        raise BundleError(f"{bundle.path}: {name}: {error}") from error
 
 
 def _personal_expert(expert: Expert, personal: Mapping[str, Base], models: Mapping[str, bytes]) -> Expert:
@@ -142,15 +162,20 @@ def _personal_expert(expert: Expert, personal: Mapping[str, Base], models: Mappi
     return OnnxPredictor(base.spec, base.users, models[expert.spec.kind])
 
 
-def _exported(base: Base, sessions: Sequence[Session]) -> bytes:
+def _vocabulary(mixture: MixturePredictor) -> int:
+    networks = (one.spec for one in mixture.experts if isinstance(one, SequencePredictor))
+    return sum(len(spec.vocabulary) for spec in networks if spec.model == SEQUENCE)
+
+
+def _exported(base: Base, sessions: Sequence[Session]) -> tuple[bytes, list[str]]:
+    """Return a network as an ONNX model, and in words how far that is from it."""
     made = examples(sessions, base.features, base.network.steps, {})
     inputs: Arrays = dict(made.arrays)
     inputs["user"] = np.repeat(base.users.vectors[:1], len(made), axis=0)
     enough = np.arange(max(len(made), MIN_ROWS)) % len(made)  # few inputs are compared in more batches
     rows = {name: array[enough] for name, array in inputs.items()}
     model = to_onnx(base.network, {name: torch.from_numpy(array[:2]) for name, array in rows.items()}, OUTPUTS)
-    verify(base.network, rows, model, {}, OUTPUTS)
-    return model
+    return model, in_words(rows, verify(base.network, rows, model, {}, OUTPUTS))
 
 
 def _fitted_on(bundle: Bundle, sessions: Sequence[Session]) -> FittedOn | None:
@@ -158,11 +183,12 @@ def _fitted_on(bundle: Bundle, sessions: Sequence[Session]) -> FittedOn | None:
     before = bundle.manifest.fitted_on
     if before is None:
         return None
-    own = {session_hash(one.user, one.session) for one in sessions}
-    latest = [event.time_s for one in sessions for event in one.events]
+    known = learned_of(bundle)
+    own = {session_hash(one.user, one.session): [event.time_s for event in one.events] for one in sessions}
+    latest = [time_s for times in own.values() for time_s in times]
     return msgspec.structs.replace(
         before,
-        sessions=sorted({*before.sessions, *own}),
-        events=before.events + len(latest),
+        sessions=sorted({*known, *own}),
+        events=before.events + sum(len(times) for name, times in own.items() if name not in known),
         last_s=max(latest if before.last_s is None else [before.last_s, *latest]),
     )

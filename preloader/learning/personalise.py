@@ -28,7 +28,7 @@ from preloader.learning.examples import NOTHING, Examples, examples
 from preloader.learning.lookahead import say
 from preloader.learning.network import SequenceNetwork
 from preloader.learning.parallel import Backend
-from preloader.learning.settings import TrainingSettings
+from preloader.learning.settings import Count, Rate, Seed, TrainingSettings
 from preloader.learning.trainer import Fit, Learner
 from preloader.ndarray import NDArray
 from preloader.prediction.features import OUTSIDE
@@ -37,7 +37,6 @@ from preloader.prediction.sequence import MAX_VOCABULARY
 from preloader.prediction.users import UserVectors
 
 FloatArray = NDArray[np.float32]
-Count = Annotated[int, msgspec.Meta(ge=1)]
 
 _MOST_NEW_KEYS = 256
 _STANDARD_ERRORS = 2.0  # by which an adapter must beat the base, so that it is not kept by chance
@@ -60,7 +59,7 @@ class PersonalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """
 
     ranks: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=MAX_RANK)], ...], msgspec.Meta(min_length=1)] = (8,)
-    rates: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0)], ...], msgspec.Meta(min_length=1)] = (2e-3, 5e-3)
+    rates: Annotated[tuple[Rate, ...], msgspec.Meta(min_length=1)] = (2e-3, 5e-3)
     shares: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, le=1)], ...], msgspec.Meta(min_length=1)] = (0.5, 1.0)
     epochs: Count = 12
     patience: Count = 3
@@ -68,7 +67,7 @@ class PersonalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.25
     min_sessions: Annotated[int, msgspec.Meta(ge=2)] = 3
     min_uses: Count = 2
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Choice(msgspec.Struct, frozen=True):

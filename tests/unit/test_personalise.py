@@ -175,6 +175,13 @@ def test_an_adapter_of_another_shape_is_refused(base, odd, tmp_path):
         load_adapter(tmp_path, "odd", base)
 
 
+@pytest.mark.parametrize("keys", [[KEYS[0]], ["tool:new", "tool:new"]])
+def test_an_adapter_that_adds_a_key_twice_is_refused(base, odd, tmp_path, keys):
+    save_adapter(tmp_path, Adapter(msgspec.structs.replace(odd.info, keys=keys), odd.tensors))
+    with pytest.raises(BundleError, match=f"adds the key '{keys[0]}', which the base or the adapter itself has"):
+        load_adapter(tmp_path, "odd", base)
+
+
 def test_too_few_sessions_and_foreign_ones_are_refused(base):
     with pytest.raises(HistoryError, match="user 'odd' has 2 sessions"):
         list(personalise(base, {"odd": sessions_of("odd", ODD, 2)}, SETTINGS))
