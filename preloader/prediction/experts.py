@@ -139,6 +139,12 @@ class MixturePredictor:
         """
         self._is_served = True
 
+    def encode_in_stages(self) -> None:
+        """Let no expert encode a text, from now on, but where it is inferred; see `SequencePredictor`."""
+        for expert in self._staged.values():
+            if hasattr(expert, "encode_in_stages"):
+                expert.encode_in_stages()
+
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
         """Return predictions for the next ``steps`` items of every kind; see `Predictor.predict`."""
         self._check_steps(steps)

@@ -112,6 +112,7 @@ class HotSwapPredictor:
                 f"({self.status().state}): wait for the verdict, or withdraw that one"
             )
         self._counts["candidates_offered"] += 1
+        _keep_off_loop(candidate)
         self._shadow = Shadow(candidate, label or candidate.name, SwapState.TRIAL, self.settings, of_bundle)
 
     async def adopt_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> bool:
@@ -248,6 +249,7 @@ class HotSwapPredictor:
         self._staged = live if isinstance(live, StagedPredictor) else None
         if self._staged is not None and hasattr(live, "use_in_stages"):
             live.use_in_stages()
+        _keep_off_loop(live)
         self.name = live.name
 
     def _by_live(self, call: Callable[[Predictor], T]) -> T:
@@ -348,6 +350,12 @@ def _begin(live: Predictor, staged: StagedPredictor | None, context: Context, st
         return Ready(live.predict(context, steps))
     begun = staged.begin(context, steps)
     return begun if isinstance(begun, Ready) else _Request(staged, begun)
+
+
+def _keep_off_loop(predictor: Predictor) -> None:
+    """See to it that a staged predictor encodes texts in its stages alone: a shadow is asked on the loop."""
+    if isinstance(predictor, StagedPredictor) and hasattr(predictor, "encode_in_stages"):
+        predictor.encode_in_stages()
 
 
 def _failure(learn_one: Callable[[Event], None], event: Event) -> Exception | None:

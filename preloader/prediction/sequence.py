@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -150,6 +149,7 @@ class SequencePredictor:
         self.digest = digest
         self._features = Features(spec.kind, spec.vocabulary, spec.features)
         self._encoder = encoder if spec.encoder else None
+        self._encodes_in_stages = False
         self._users = users
         self._index = {key: column for column, key in enumerate(spec.vocabulary)}
         self._temperatures = np.array(spec.calibration.temperatures)[:, None]
@@ -165,6 +165,14 @@ class SequencePredictor:
     def horizon(self) -> int:
         """How many items ahead it looks."""
         return self.spec.horizon
+
+    def encode_in_stages(self) -> None:
+        """Encode no text, from now on, but in `infer`: it takes milliseconds, for which an event loop must not wait.
+
+        Whoever asks otherwise hears what the network says where a text that is not remembered is taken for silence, as
+        some are in training.
+        """
+        self._encodes_in_stages = self._encoder is not None
 
     def learn_one(self, event: Event) -> None:
         """Take note of what a user does; see `Predictor.learn_one`."""
@@ -197,16 +205,12 @@ class SequencePredictor:
         return Distribution(self._index, latest[1].probabilities[:steps, 1:])
 
     def answer(self, context: Context) -> Answer:
-        """Return what the network says of a context; of a session's latest one without asking it again.
-
-        On an event loop no text is encoded, which would hold it up: there it is for `infer`, and one that no `infer`
-        has met is taken for silence, as some are in training.
-        """
+        """Return what the network says of a context; of a session's latest one without asking it again."""
         latest = self._answers.get((context.user, context.session))
         if latest is not None and latest[0] == context:
             return latest[1]
         asked = [self.begin(context, self.horizon)]
-        if self._encoder is not None and _on_event_loop():
+        if self._encodes_in_stages:
             return self._asked(asked, self.inputs(asked, recalled=True))[0]
         answer = self.infer(asked)[0]
         self._remember(context, answer)
@@ -365,14 +369,6 @@ class CoreMLPredictor(SequencePredictor):
         encoder: TextEncoder | None = None,
     ) -> None:
         super().__init__(spec, runtime, users, digest, encoder)
-
-
-def _on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def read_sequence(snapshot: Snapshot) -> tuple[SequenceSpec, UserVectors]:

@@ -24,15 +24,18 @@ from preloader.learning.recipe import DataRecipe, Recipe, SequenceRecipe, Valida
 from preloader.learning.settings import NetworkSettings, TrainingSettings
 from preloader.manager import PreloadManager
 from preloader.ports import Cost
-from preloader.prediction import load_bundle, save_bundle
+from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.encoder import OnnxTextEncoder, open_encoder
 from preloader.prediction.features import Features, FeatureSettings
+from preloader.prediction.hotswap import HotSwapPredictor
 from preloader.prediction.settings import OnlineSettings
+from preloader.replay.unstaged import Unstaged
 from preloader.settings import Settings
 from preloader.testing import FakeProvider
 from tests.unit.encoder_sample import WIDTH, write_encoder
 
 KIND = "component"
+ZERO = np.zeros((1, WIDTH), np.float32)
 TAUGHT = (("lamp", "light", "lights"), ("song", "music", "player"), ("door", "gate", "door"))
 UNHEARD = {"bulb": "lights", "tune": "player", "lock": "door"}
 """Words that no session has, and what those ask for that mean the same to the encoder."""
@@ -168,24 +171,51 @@ def test_inference_hears_what_prediction_does(bundle, folder):
             np.testing.assert_allclose(one.per_step, alone.per_step, atol=1e-6)
 
 
-def test_an_event_loop_encodes_nothing(bundle, folder, monkeypatch):
+def refuse(self, texts):
+    raise AssertionError("a text was encoded")
+
+
+def test_in_stages_a_text_that_is_not_remembered_is_taken_for_silence(bundle, folder, monkeypatch):
     network = network_of(bundle, folder)
     context = Context("ann", "new", (said("bulb the lamp"),))
-    silent = network.runtime.run(network.inputs([network.begin(context, 3)], recalled=True))
-    encoded = []
-    encode = OnnxTextEncoder.encode
-    monkeypatch.setattr(OnnxTextEncoder, "encode", lambda self, texts: encoded.append(texts) or encode(self, texts))
-
-    async def on_the_loop():
-        return network.distribution(context, KIND, 1).probabilities
-
-    before = asyncio.run(on_the_loop())
-    assert not encoded
-    np.testing.assert_allclose(before, network._softmax(silent["log_probabilities"][0].astype(float))[:1, 1:])
     heard = network.distribution(context, KIND, 1).probabilities
-    assert encoded
+    silent = network.runtime.run(network.inputs([network.begin(context, 3)], recalled=True) | {"sentence": ZERO})
+    network = network_of(bundle, folder)
+    network.encode_in_stages()
+    assert np.array_equal(network.distribution(context, KIND, 1).probabilities, heard)  # remembered
+    open_encoder(folder)._remembered.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(OnnxTextEncoder, "encode", refuse)
+        told = network_of(bundle, folder)
+        told.encode_in_stages()
+        before = told.distribution(context, KIND, 1).probabilities
+    np.testing.assert_allclose(before, told._softmax(silent["log_probabilities"][0].astype(float))[:1, 1:])
     assert not np.allclose(before, heard)
-    assert np.array_equal(asyncio.run(on_the_loop()), heard)
+    told.finish(told.begin(context, 3), told.infer([told.begin(context, 3)])[0])
+    assert np.array_equal(told.distribution(context, KIND, 1).probabilities, heard)
+
+
+def test_a_candidate_on_trial_encodes_nothing_on_the_loop(bundle, folder, monkeypatch):
+    open_encoder(folder)._remembered.clear()
+    swap = HotSwapPredictor(OnlinePredictor((KIND,)))
+    swap.offer(load_bundle(bundle).predictor(encoder=folder))
+    monkeypatch.setattr(OnnxTextEncoder, "encode", refuse)
+    for session in sessions()[:3]:
+        for event in session.events:
+            swap.learn_one(event)
+    assert swap.status().items > 5
+    assert swap.counts["shadows_failed"] == 0
+
+
+def test_replay_hears_what_is_said(bundle, folder):
+    context = Context("ann", "new", (said("bulb please"),))
+
+    async def replayed():
+        swap = HotSwapPredictor(Unstaged(load_bundle(bundle).predictor(encoder=folder)))
+        return swap.predict(context)
+
+    open_encoder(folder)._remembered.clear()
+    assert asyncio.run(replayed()) == load_bundle(bundle).predictor(encoder=folder).predict(context)
 
 
 class Serving:
