@@ -66,7 +66,7 @@ def decode_network(data: bytes, spec: SequenceSpec) -> SequenceNetwork:
 
 
 def _settings(held: Mapping[str, Tensor]) -> NetworkSettings:
-    sizes: dict[str, int | bool] = {"direct": f"{_NETWORK}direct.weight" in held}
+    sizes: dict[str, int | bool] = {part: f"{_NETWORK}{part}.weight" in held for part in ("direct", "wide")}
     for size, name in _WIDTHS.items():
         if name not in held or held[name].dim() != 2:
             raise BundleError(f"it has no table {name!r}, which would tell the network's {size}")

@@ -69,6 +69,7 @@ class SequenceNetwork(nn.Module):
         self.direct = (
             nn.Linear(features.texts * settings.word_width, vocabulary + 1, bias=False) if settings.direct else None
         )
+        self.wide = nn.Embedding(1 << features.word_bits, vocabulary + 1, padding_idx=0) if settings.wide else None
         self.bias = nn.Parameter(torch.zeros(self.heads, vocabulary + 1))
         self.ages = nn.Embedding(AGES, _USED_WIDTH)
         self.counts = nn.Embedding(COUNTS, _USED_WIDTH)
@@ -81,6 +82,8 @@ class SequenceNetwork(nn.Module):
             nn.init.normal_(table.weight, std=0.1)
         for padded in (self.pieces, self.words):
             nn.init.zeros_(padded.weight[0])
+        if self.wide is not None:
+            nn.init.zeros_(self.wide.weight)
         for used in (self.ages, self.counts):
             nn.init.normal_(used.weight, std=0.3)
 
@@ -117,6 +120,9 @@ class SequenceNetwork(nn.Module):
         told, uses = scores[:, : self.steps], scores[:, self.steps :]
         if self.direct is not None:
             told = told + self.direct(heard.flatten(1)).unsqueeze(1)  # the same for all steps
+        if self.wide is not None:
+            latest = self.wide(words[:, 0]) * word_weights[:, 0].unsqueeze(-1)  # (batch, words, 1 + V)
+            told = told + latest.sum(1, keepdim=True)
         return told.log_softmax(-1), uses
 
 

@@ -27,6 +27,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         word_dropout: Share of the words that training leaves out.
         user_dropout: Share of the examples that training shows without their user: the population's.
         direct: Whether words speak for keys directly, too, beside all else (*Wide & Deep*, Cheng et al. 2016).
+        wide: Whether each word of the latest text has a weight of its own for every key, besides: a linear model of
+            text within the network, of word buckets times keys numbers.
     """
 
     width: Width = 64
@@ -37,6 +39,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     word_dropout: Part = 0.2
     user_dropout: Part = 0.15
     direct: bool = False
+    wide: bool = False
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,14 +4,19 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from preloader.events import Event
 from preloader.history import Session
+from preloader.learning.base import Base
+from preloader.learning.base_weights import decode_network
 from preloader.learning.examples import examples, vocabulary_of
 from preloader.learning.network import SequenceNetwork
 from preloader.learning.settings import NetworkSettings, TrainingSettings
 from preloader.learning.trainer import Fit, Learner, batch_of, loss_of
 from preloader.prediction.features import Features, FeatureSettings
+from preloader.prediction.sequence import Calibration, SequenceSpec
+from preloader.prediction.users import UserVectors
 
 KIND = "skill"
 SEEN = FeatureSettings(rows=4, texts=2, words=16, word_bits=8, piece_bits=6)
@@ -50,11 +55,12 @@ def test_contexts_in_which_nothing_comes_next_are_left_out_on_demand(dialogues, 
         assert np.array_equal(array, every.arrays[name][kept]), name
 
 
-def test_words_alone_tell_keys_apart_directly(dialogues, features):
+@pytest.mark.parametrize("way", ["direct", "wide"])
+def test_words_alone_tell_keys_apart_directly(dialogues, features, way):
     torch.manual_seed(0)
-    network = SequenceNetwork(2, 2, SEEN, msgspec.structs.replace(SMALL, direct=True))
+    network = SequenceNetwork(2, 2, SEEN, msgspec.structs.replace(SMALL, **{way: True}))
     torch.nn.init.zeros_(network.turn.weight)
-    network.turn.weight.requires_grad_(False)  # nothing but the direct way tells texts apart now
+    network.turn.weight.requires_grad_(False)  # nothing but that way tells texts apart now
     learned = examples(dialogues, features, 2, {}, waits=False)
     fit = Fit(Learner(network, 0), learned, TrainingSettings(epochs=40, batch=4, rate=0.03, weight_decay=0.0))
     for _ in range(40):
@@ -62,6 +68,24 @@ def test_words_alone_tell_keys_apart_directly(dialogues, features):
     with torch.no_grad():
         told, _ = fit.finish()(batch_of(learned, np.arange(len(learned))))
     assert torch.equal(told[:, 0].argmax(-1), torch.from_numpy(learned.labels[:, 0]))
+
+
+def test_weights_of_words_are_kept_where_the_network_is_built_on(dialogues, features):
+    torch.manual_seed(0)
+    network = SequenceNetwork(2, 2, SEEN, msgspec.structs.replace(SMALL, wide=True))
+    torch.nn.init.normal_(network.wide.weight)
+    keys = list(features.vocabulary)
+    spec = SequenceSpec(
+        kind=KIND, vocabulary=keys, horizon=2, features=SEEN, calibration=Calibration(temperatures=(1.0, 1.0))
+    )
+    learner = Learner(network, 0)
+    held = {name: value.contiguous() for name, value in learner.state_dict().items()}
+    read = decode_network(save(held), spec)
+    assert torch.equal(read.wide.weight, network.wide.weight)
+    users = UserVectors([], np.zeros((0, network.user_width), np.float32), np.zeros((0, 3), np.float32))
+    wider = Base(read, spec, users).widened(["skill:new"]).network
+    assert torch.equal(wider.wide.weight[:, :3], network.wide.weight)
+    assert torch.equal(wider.wide.weight[:, 3], network.wide.weight[:, 0])
 
 
 def test_later_steps_teach_as_much_as_they_should():
