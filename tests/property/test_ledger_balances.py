@@ -241,7 +241,8 @@ class Run:
         budget = self.waste_budget
         assert not budget._charges
         assert budget.count.outstanding == budget.bytes.outstanding == 0
-        assert abs(budget.count.expected_waste) < 1e-9 and abs(budget.bytes.expected_waste) < 1e-3
+        assert abs(budget.count.expected_waste) < 1e-9
+        assert abs(budget.bytes.expected_waste) < 1e-3
         earned = budget.share / (1 - budget.share) * preloads["used"]
         assert preloads["wasted"] <= budget.allowance + earned + 1e-9
 
