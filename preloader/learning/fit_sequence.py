@@ -227,6 +227,11 @@ def _onnx(trained: Trained) -> bytes:
     return to_onnx(trained.network, inputs_of(trained, 2), OUTPUTS)
 
 
+def _is_adaptable(trained: Trained, recipe: Recipe) -> bool:
+    """Return whether to keep what adapters go on from; a mean of several networks is nothing to train on."""
+    return recipe.sequence.adaptable and isinstance(trained.network, SequenceNetwork)
+
+
 def _exported(final: _Expert, recipe: Recipe) -> tuple[Files, list[str]]:
     """Return the forms of a network that a bundle is to hold, and in words how far all of them are from it."""
     trained = final.trained
@@ -237,8 +242,7 @@ def _exported(final: _Expert, recipe: Recipe) -> tuple[Files, list[str]]:
         inputs_of(trained, _VERIFIED_ON),
         OUTPUTS,
         kept=recipe.sequence.coreml,
-        # a mean of several is nothing to go on training from
-        weights=trained.learner.state_dict() if isinstance(trained.network, SequenceNetwork) else None,
+        weights=trained.learner.state_dict() if _is_adaptable(trained, recipe) else None,
     )
     for linear in final.linears:
         more, told = linear.forms(recipe.sequence.coreml)

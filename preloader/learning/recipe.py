@@ -72,6 +72,7 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         min_user_sessions: Users with fewer sessions are not told apart.
         refit: Whether the network is fitted anew on all sessions once it has been validated.
         coreml: In which precisions CoreML programs are put into the bundle; both are verified.
+        adaptable: Whether the bundle holds the weights that personal adapters go on from; without them it is smaller.
     """
 
     horizon: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
@@ -84,6 +85,7 @@ class SequenceRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     min_user_sessions: Count = 3
     refit: bool = True
     coreml: tuple[Literal["fp16", "fp32"], ...] = ("fp16",)
+    adaptable: bool = True
 
 
 class OutcomesRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -133,6 +133,13 @@ def test_a_bundle_goes_on_from_its_own_state(made):
     assert other.predict(context) == one.predict(context)
 
 
+def test_weights_that_nobody_adapts_are_left_out_and_change_nothing_else(recipe, made, tmp_path):
+    trained(recipe, tmp_path / "bundle", "--set", "sequence.adaptable=false")
+    lean, whole = load_bundle(tmp_path / "bundle").files, load_bundle(made[0]).files
+    assert set(whole) - set(lean) == {"component.safetensors"}
+    assert lean["component.onnx"] == whole["component.onnx"]
+
+
 def test_a_tampered_network_is_refused(made, tmp_path):
     copy = tmp_path / "bundle"
     subprocess.run(["cp", "-r", made[0], copy], check=True)
