@@ -147,7 +147,7 @@ def _network(bundle: Bundle, spec: SequenceSpec) -> SequenceNetwork:
     if name not in bundle.files:
         raise BundleError(
             f"{bundle.path} has no {name}, the weights of a single network, and a mean of several cannot be trained "
-            "on: train a base with --set sequence.members=1"
+            "on: train a base with --set sequence.members=1 and --set sequence.adaptable=true"
         )
     try:
         return decode_network(bundle.files[name], spec)
