@@ -100,17 +100,18 @@ def gather(files: Mapping[str, bytes | Path]) -> dict[str, bytes]:
 
 
 def write_files(path: Path, files: Mapping[str, bytes]) -> None:
-    """Replace a bundle by another: all of it, or nothing.
+    """Replace a bundle by another: all of it, or nothing. Whoever the umask lets may read it.
 
     Raises:
         OSError: It cannot be written; what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    draft = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    made = draft / path.name  # within: a temporary directory is its owner's alone, this one is as the umask has it
     try:
+        made.mkdir()
         for name, data in files.items():
             _write_file(made / name, data)
-        made.chmod(0o755)
         for directory in {made, *(made / parent for name in files for parent in Path(name).parents)}:
             sync(directory)
         previous = aside_of(path)
@@ -120,7 +121,7 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
         sync(path.parent)
         shutil.rmtree(previous, ignore_errors=True)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def recovered(path: Path) -> Path:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import stat
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from preloader.events import Context
 from preloader.ports import Snapshot
 from preloader.prediction import FittedOn, OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.arrays import decode_arrays, encode_arrays
+from preloader.prediction.bundle_files import write_files
 from preloader.prediction.manifest import encode_manifest, session_hash
 from preloader.testing import random_events
 
@@ -275,6 +277,25 @@ def test_a_writer_that_fails_leaves_the_old_bundle(bundle, saved, monkeypatch):
         save_bundle(bundle, Snapshot({"predictor": "online"}, {}))
     assert {name: (bundle / name).read_bytes() for name in FILES} == before
     assert [entry.name for entry in bundle.parent.iterdir()] == [bundle.name]
+
+
+@pytest.mark.parametrize(("umask", "directory", "file"), [(0o077, 0o700, 0o600), (0o022, 0o755, 0o644)])
+def test_whoever_the_umask_lets_may_read_a_bundle(tmp_path, umask, directory, file):
+    path = tmp_path / "bundle"
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # anew, and over another
+            write_files(path, {"state.json": b"{}", "a.mlpackage/Manifest.json": b"{}"})
+    finally:
+        os.umask(before)
+    modes = {str(one.relative_to(path)): stat.S_IMODE(one.stat().st_mode) for one in (path, *path.rglob("*"))}
+    assert modes == {
+        ".": directory,
+        "state.json": file,
+        "a.mlpackage": directory,
+        "a.mlpackage/Manifest.json": file,
+    }
+    assert [one.name for one in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_writer_killed_between_its_renames_loses_nothing(bundle, saved):
