@@ -36,6 +36,7 @@ from preloader.learning.leave_out import (
     mixture_of,
 )
 from preloader.learning.network import parameters
+from preloader.learning.parallel import single_threaded
 from preloader.learning.parts import Parts, parts_of
 from preloader.learning.recipe import Recipe, ValidationRecipe
 from preloader.prediction import FittedOn
@@ -130,8 +131,11 @@ def by_format(given: Iterable[Given]) -> dict[str, Source]:
     return found
 
 
+@single_threaded()
 def fit_sources(given: Sequence[Given], recipe: AnonymousRecipe, on_step: OnStep = lambda label: None) -> FittedSources:
     """Fit and validate a network, and verify its exported forms.
+
+    On one thread, as `fit_sequence` does: what comes out does not depend on how many there are.
 
     Args:
         given: At least one history of each source.

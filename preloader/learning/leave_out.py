@@ -27,6 +27,7 @@ from preloader.learning.anonymous_network import OUTPUTS, AnonymousNetwork
 from preloader.learning.anonymous_settings import AnonymousTraining
 from preloader.learning.export import to_onnx
 from preloader.learning.invented import KIND, InventedAssistant
+from preloader.learning.parallel import single_threaded
 from preloader.ports import Predictor
 from preloader.prediction.anonymous import AnonymousPredictor
 from preloader.prediction.anonymous_features import AROUND, CANDIDATE_FEATURES, FLAGS
@@ -117,6 +118,7 @@ def example_inputs(network: AnonymousNetwork, recent: int) -> dict[str, Tensor]:
     }
 
 
+@single_threaded()
 def leave_out(
     left: Source,
     others: Iterable[Source],
@@ -126,7 +128,7 @@ def leave_out(
     on_progress: OnProgress = lambda batch, loss: None,
     on_assistant: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, Gain]]:
-    """Fit on all others, and measure on what was left out.
+    """Fit on all others, and measure on what was left out; on one thread, as `fit_sources` does.
 
     Args:
         left: The source that was left out.

@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from preloader import PreloadManager
 from preloader.cli import build
 from preloader.errors import ConfigurationError
 from preloader.events import Context, Event
+from preloader.learning import fit_sources, leave_out
 from preloader.learning.anonymous_recipe import read_anonymous_recipe
 from preloader.ports import Cost
 from preloader.prediction import OnlinePredictor, load_bundle
@@ -88,6 +92,44 @@ def test_a_bundle_that_has_learned_is_the_same_after_a_round_trip(trained):
     assert again.experts[1]._online is again.experts[0]  # one online predictor, not two
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    with threadpool_limits(2):
+        torch.set_num_threads(2)
+        yield
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """On how many threads networks are fitted from now on."""
+    found = set()
+
+    def counted(fit, *arguments):
+        found.update([torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())])
+        return fit(*arguments)
+
+    for module, name in ((fit_sources, "fit_examples"), (leave_out, "fit_anonymous")):
+        monkeypatch.setattr(module, name, partial(counted, getattr(module, name)))
+    return found
+
+
+def test_the_bytes_do_not_depend_on_how_many_threads_there_are(trained, tmp_path, two_threads, threads):
+    histories = [word for name in HOUSEHOLDS for word in ("--history", name)]
+    out = tmp_path / "tiny"
+    arguments = ["train", *histories, "--recipe", str(trained[0] / "tiny.toml"), "--out", str(out)]
+    assert CliRunner().invoke(build(), arguments).exit_code == 0
+    assert threads == {1}
+    one, other = load_bundle(trained[0] / "tiny"), load_bundle(out)
+    assert one.files.keys() == other.files.keys()
+    assert all(one.files[name] == other.files[name] for name in one.files if not name.endswith(".png"))
+    assert one.manifest.facts == other.manifest.facts
+    for name in ("state.json", "arrays.npz"):
+        assert (trained[0] / "tiny" / name).read_bytes() == (out / name).read_bytes()
+
+
 def test_a_bundle_can_be_held_to_one_kind(trained):
     predictor = load_bundle(trained[0] / "tiny").predictor(kinds=("dish",))
     for kind in ("dish", "song"):
@@ -128,11 +170,12 @@ def test_a_mistake_in_a_recipe_is_shown_in_place(tmp_path, old, new, complaint):
     assert "wrong.toml:" in str(raised.value)
 
 
-def test_leaving_a_source_out_compares_three_predictors_on_the_same_items(trained):
+def test_leaving_a_source_out_compares_three_predictors_on_the_same_items(trained, two_threads, threads):
     folder, _ = trained
     arguments = ["leave-out", "household", "--recipe", str(folder / "tiny.toml"), "--history", HOUSEHOLDS[0]]
     result = CliRunner().invoke(build(), [*arguments, "--starts", "1", "--json"])
     assert result.exit_code == 0, result.output
+    assert threads == {1}
     gains = json.loads(result.stdout)["gains"]["component"]
     assert set(gains) == {"online", "anonymous", "mixture"}
     assert len({one["metrics"]["n"] for one in gains.values()}) == 1
