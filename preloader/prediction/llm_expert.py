@@ -39,9 +39,11 @@ class Guesses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LlmExpert:
     """Asks a language model for the next item, out of the keys used lately; abstains while no answer has come.
 
-    Each event that uses a resource of the kind is followed by a question, as far as the budget allows; inside ``async
-    with`` only, whose end cancels what is under way. A failed call is logged and counted, and no other follows for a
-    while that doubles with each failure. The model is untrusted: it can only weigh candidates that were shown to it.
+    Each event that uses a resource of the kind, or in which something is said, is followed by a question, as far as the
+    budget allows; inside ``async with`` only, whose end cancels what is under way. So does the session's next event,
+    whatever it is: an answer is of the latest context or of no use. A failed call is logged and counted, and no other
+    follows for a while that doubles with each failure. The model is untrusted: it can only weigh candidates that were
+    shown to it.
 
     Args:
         model: Whom to ask.
@@ -55,7 +57,8 @@ class LlmExpert:
             long after the event that they follow. What it raises is logged.
 
     Attributes:
-        counts: Questions, answers, failures, and questions that the budget forbade.
+        counts: Questions, answers, failures, questions that the session's next event superseded, and those that the
+            budget forbade.
         revision: Grows with every answer.
     """
 
@@ -90,7 +93,7 @@ class LlmExpert:
         self._silent_until_s = 0.0
         self._failures = 0
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}  # by user and session
 
     async def __aenter__(self) -> Self:
         """Begin to ask."""
@@ -103,17 +106,19 @@ class LlmExpert:
         """Ask no more, and cancel what is under way."""
         assert self._group is not None
         group, self._group = self._group, None
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         await group.__aexit__(None, None, None)  # without the error: the group would wrap it, and it is the caller's
 
     def learn_one(self, event: Event) -> None:
-        """Take note of the keys that an event used, and ask what comes next; see `Predictor.learn_one`."""
+        """Take note of what an event used or says, and ask what comes next; see `Predictor.learn_one`."""
         context = self.note(event)
-        if event.keys(self.kind) and self._group is not None and self._may_ask():
+        slot = (event.user, event.session)
+        self._supersede(slot)
+        if (event.keys(self.kind) or event.text) and self._candidates and self._group is not None and self._may_ask():
             task = self._group.create_task(self._try(context, self._listed()), name="ask a model")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[slot] = task
+            task.add_done_callback(lambda task: self._forget(slot, task))
 
     def note(self, event: Event) -> Context:
         """Take note of the keys that an event used, ask nothing, and return what is known of the session then."""
@@ -176,6 +181,17 @@ class LlmExpert:
         self._tracker = ContextTracker(self._max_sessions)
         self._answers.clear()
         self.revision += 1
+
+    def _supersede(self, slot: tuple[str, str]) -> None:
+        """Cancel the question that is under way for a session: its answer would be of a context that is no more."""
+        task = self._tasks.pop(slot, None)
+        if task is not None:
+            task.cancel()
+            self.counts["superseded"] += 1
+
+    def _forget(self, slot: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._tasks.get(slot) is task:
+            del self._tasks[slot]
 
     def _may_ask(self) -> bool:
         """Return whether the budget allows a call now, and take it."""

@@ -103,7 +103,7 @@ def test_without_an_address_a_key_is_needed(monkeypatch):
 
 
 def event(number, *keys, **fields):
-    return Event(user="u", session="s", time_s=float(number), action="go", resources=keys, **fields)
+    return Event(user="u", time_s=float(number), action="go", resources=keys, **{"session": "s", **fields})
 
 
 def after(*events):
@@ -128,8 +128,9 @@ def test_it_abstains_until_the_answer_has_come_and_then_says_it_of_that_context_
     async def run():
         model = FakeLanguageModel([{"guesses": []}, {"guesses": [{"number": 2, "probability": 0.7}]}])
         async with LlmExpert(model, "k") as expert:
-            for one in events:
-                expert.learn_one(one)
+            expert.learn_one(events[0])
+            await settle()
+            expert.learn_one(events[1])
             assert expert.predict(after(*events)) == []
             await settle()
             (said,) = expert.predict(after(*events))
@@ -143,12 +144,43 @@ def test_it_abstains_until_the_answer_has_come_and_then_says_it_of_that_context_
     assert "first a" in prompts[1]
 
 
+def test_words_between_two_uses_are_asked_about_and_cancel_what_was_asked_before():
+    events = [event(0, "k:a"), event(1, text="now b"), event(2, context={"room": "hall"})]
+
+    async def run():
+        model = FakeLanguageModel([Hang(), {"guesses": [{"number": 1, "probability": 0.7}]}, Hang(), Hang()])
+        async with LlmExpert(model, "k") as expert:
+            silent = event(9, text="nothing can be named yet", session="other")
+            expert.learn_one(silent)
+            expert.learn_one(events[0])
+            await settle()
+            expert.learn_one(events[1])
+            await settle()
+            (said,) = expert.predict(after(*events[:2]))
+            expert.learn_one(event(3, "k:a", session="other"))
+            await settle()
+            expert.learn_one(events[2])  # neither a use nor words: nothing is asked, and the other session's goes on
+            await settle()
+            under_way = len(asyncio.all_tasks()) - 1
+            expert.learn_one(event(4, session="other"))
+            await settle()
+            return model.prompts, said, under_way, len(asyncio.all_tasks()) - 1, expert.counts
+
+    prompts, said, *tasks, counts = asyncio.run(run())
+    assert (said.key, said.per_step[0]) == ("k:a", 0.7)
+    assert "now b" in prompts[1]
+    assert len(prompts) == 3
+    assert tasks == [1, 0]
+    assert counts == {"questions": 3, "answers": 1, "superseded": 2}
+
+
 def test_the_model_can_only_weigh_what_it_was_shown():
     guesses = [{"number": 9, "probability": 1.0}, {"number": 1, "probability": 0.9}, {"number": 2, "probability": 0.9}]
 
     async def run():
         async with LlmExpert(FakeLanguageModel([{"guesses": []}, {"guesses": guesses}]), "k") as expert:
             expert.learn_one(event(0, "k:a"))
+            await settle()
             expert.learn_one(event(1, "k:b"))
             await settle()
             return expert.predict(after(event(0, "k:a"), event(1, "k:b")))
