@@ -81,6 +81,9 @@ def run(
         _refuse(given, "online", "it counts one event after the other, in this process")
     if validation and fit_percent is not None:
         raise ConfigurationError("--fit-percent cuts streams, and with --validation they are learned whole: drop one")
+    if chosen.outcomes.rows and place is not None and place.kind != "serial":
+        told = "outcomes.rows are read into this process, so that the examples are made in it alone"
+        typer.echo(f"--backend {place.kind} is not used: {told}", err=True)
     workplace = _workplace(out, resume)
     read = read_history(history, format_name or chosen.data.format, fit_percent)
     if validation:

@@ -61,6 +61,22 @@ def test_the_shipped_recipes_are_right(path):
     assert read(path).name == path.stem
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "outcomes.rows=rows.jsonl", "--jobs", "2"], "--backend loky is not used: outcomes.rows are read"),
+        (["--set", "outcomes.rows=rows.jsonl", "--backend", "serial"], ""),
+        (["--jobs", "2"], ""),
+    ],
+)
+def test_work_that_is_not_divided_says_so(options, said, tmp_path):
+    recipe, nowhere = ROOT / "training" / "recipes" / "household.toml", tmp_path / "none.jsonl"
+    result = run("train", "--history", nowhere, "--recipe", recipe, "--out", tmp_path / "out", *options)
+    assert isinstance(result.exception, HistoryError)
+    assert result.stderr.startswith(said)
+    assert len(result.stderr.splitlines()) == bool(said)
+
+
 def test_a_bundle_is_trained_on_the_fit_part_alone(recipe, tmp_path):
     told = trained(recipe, tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle")
