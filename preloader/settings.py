@@ -35,8 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         eviction: Name of the eviction policy.
         autosave_s: How often the predictor's state is saved, where it is given a place.
         inference_timeout_s: After how long a prediction that runs off the loop is given up.
-        swap_every: While a bundle is on trial, or may be rolled back, every so manieth item is scored: that asks two
-            predictors once more, on the loop.
+        swap_every: While a bundle is on trial, or may be rolled back, every so manieth item is scored: that asks a
+            predictor without stages once more, on the loop.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of its range.

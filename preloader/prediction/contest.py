@@ -9,7 +9,7 @@ import msgspec
 
 from preloader.events import Context, ContextTracker, Event, kind_of
 from preloader.ports import Predictor
-from preloader.prediction.distribution import distribution_of
+from preloader.prediction.distribution import Distribution, distribution_of
 from preloader.prediction.items import items_in_context, known_before
 
 _SUM_SLACK = 1e-6
@@ -54,8 +54,10 @@ class Items:
         self._contexts.observe(event)
 
 
-def losses(predictor: Predictor, items: Collection[Item], floor: float) -> Iterator[float]:
-    """Yield the log loss of each item at the first step, in nats.
+def losses(predictor: Predictor, items: Collection[Item], floor: float) -> Iterator[float | None]:
+    """Yield the log loss of each item at the first step, in nats; ``None`` where nothing was said of its context.
+
+    Who is inferred off the loop, and remembers what it said (``said``, see `Expert`), is asked nothing here.
 
     Args:
         predictor: Whom to score, before it learns.
@@ -66,7 +68,10 @@ def losses(predictor: Predictor, items: Collection[Item], floor: float) -> Itera
         ValueError: The probabilities are no distribution, such as those of a predictor that is sure of everything.
     """
     for item in items:
-        distribution = distribution_of(predictor, item.context, item.kind, 1)
+        distribution = _heard(predictor, item)
+        if distribution is None:
+            yield None
+            continue
         total = float(distribution.probabilities[0].sum())
         column = distribution.index.get(item.key)
         probability = 0.0 if column is None else float(distribution.probabilities[0, column])
@@ -75,3 +80,13 @@ def losses(predictor: Predictor, items: Collection[Item], floor: float) -> Itera
                 f"{predictor.name} gives {item.kind!r} a total of {total:g}, and {item.key} {probability:g}"
             )
         yield -math.log(min(max(probability, floor), 1.0))
+
+
+def _heard(predictor: Predictor, item: Item) -> Distribution | None:
+    said = getattr(predictor, "said", None)
+    if said is None or item.kind not in getattr(
+        predictor, "kinds", (item.kind,)
+    ):  # of other kinds it is silent at once
+        return distribution_of(predictor, item.context, item.kind, 1)
+    heard: Distribution | None = said(item.context, item.kind, 1)
+    return heard

@@ -162,6 +162,16 @@ class MixturePredictor:
             return alone.distribution(context, kind, steps)
         return mixture.distribution(self._panel(kind, context), context.user, steps)
 
+    def said(self, context: Context, kind: str, steps: int) -> Distribution | None:
+        """Return what it says of what its staged experts said of this very context; ``None`` where one said nothing."""
+        self._check_steps(steps)
+        mixture = self._mixtures.get(kind)
+        if mixture is None or self._left_alone(kind) is not None:
+            return self.distribution(context, kind, steps)
+        if any(self._is_awaited(expert, context, kind) for expert in self._staged.values()):
+            return None
+        return mixture.distribution(self._panel(kind, context, may_ask=False), context.user, steps)
+
     def begin(self, context: Context, steps: int = 3) -> Request | Ready:
         """Prepare what the experts must infer; see `StagedPredictor.begin`."""
         self._check_steps(steps)
@@ -180,10 +190,14 @@ class MixturePredictor:
 
     def finish(self, request: Request, result: list[Any]) -> list[Prediction]:
         """Return the predictions; see `StagedPredictor.finish`."""
+        self.keep(request, result)
+        return self.predict(request.context, request.steps)
+
+    def keep(self, request: Request, result: list[Any]) -> None:
+        """Have the experts take note of what `infer` returned; ``said`` then speaks of it. See `Expert`."""
         for (number, asked), answer in zip(request.asked, result, strict=True):
             expert = self._staged[number]
             getattr(expert, "keep", expert.finish)(asked, answer)
-        return self.predict(request.context, request.steps)
 
     def forget_sessions(self) -> None:
         """Forget the live sessions, the experts' too: their events are no part of what a bundle should hold."""
@@ -293,6 +307,14 @@ class MixturePredictor:
             return expert.distribution(context, kind, horizon)
         heard: Distribution | None = said(context, kind, horizon)
         return Distribution({}, np.zeros((horizon, 0))) if heard is None else heard
+
+    def _is_awaited(self, expert: Expert, context: Context, kind: str) -> bool:
+        """Return whether an expert that speaks of a kind in stages has not spoken of a context."""
+        said = getattr(expert, "said", None)
+        if said is None or kind not in getattr(expert, "kinds", (kind,)):
+            return False
+        is_done = hasattr(expert, "is_done") and expert.is_done(kind)
+        return not is_done and said(context, kind, self.settings.horizon) is None
 
     def _count_unsound(self, number: int, rows: int) -> None:
         name = self.experts[number].name

@@ -8,6 +8,9 @@
 
 On *trial* the candidate is a shadow: it learns from every event and is scored on every item that comes, but nobody
 hears it. Once promoted, the old predictor is the shadow, and the same test decides whether to go back to it.
+
+A shadow that has stages is inferred in the same thread as the live predictor, after it, and both are scored on what
+they said in time: scoring runs no network. Items of which one of them said nothing are not scored.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from preloader.events import Context, Event, Prediction
 from preloader.ports import Executor, Predictor, Ready, Snapshot, StagedPredictor
 from preloader.prediction.contest import Items, losses
 from preloader.prediction.distribution import Distribution, distribution_of
-from preloader.prediction.opening import open_predictor
+from preloader.prediction.opening import open_with_digest
 from preloader.prediction.shadow import Shadow, SwapSettings, SwapState
 from preloader.telemetry import logger
 
@@ -70,7 +73,7 @@ class HotSwapPredictor:
 
     Attributes:
         name: The live predictor's.
-        of_bundle: Whether that came from a bundle, by `adopt_bundle` or `offer_bundle`.
+        of_bundle: The digest of the bundle that it came from, by `adopt_bundle` or `offer_bundle`; empty without one.
     """
 
     def __init__(
@@ -90,18 +93,18 @@ class HotSwapPredictor:
         unsound = getattr(self._live, "unsound", None)
         return self._counts + Counter(rows_unsound=unsound.total() if isinstance(unsound, Counter) else 0)
 
-    def adopt(self, live: Predictor, label: str = "", *, of_bundle: bool = False) -> None:
+    def adopt(self, live: Predictor, label: str = "", *, of_bundle: str = "") -> None:
         """Make ``live`` the live predictor at once, untried; a shadow is let go."""
         self._seat(live, label or live.name, of_bundle)
         self._shadow = None
 
-    def offer(self, candidate: Predictor, label: str = "", *, of_bundle: bool = False) -> None:
+    def offer(self, candidate: Predictor, label: str = "", *, of_bundle: str = "") -> None:
         """Put a candidate on trial.
 
         Args:
             candidate: Who may replace the live predictor.
             label: What to call it in the log and in `status`.
-            of_bundle: Whether it came from a bundle.
+            of_bundle: The digest of the bundle that it came from, if it did.
 
         Raises:
             PreloaderError: There is a shadow already.
@@ -127,10 +130,11 @@ class HotSwapPredictor:
             Whether it is any good; if not, the live predictor stays, and the reason is logged and counted.
         """
         try:
-            self.adopt(await self._open(path, executor, steps), str(path), of_bundle=True)
+            predictor, digest = await self._open(path, executor, steps)
         except BundleError as error:
             logger.warning("the %s predictor goes on alone: %s", self._label, error)
             return False
+        self.adopt(predictor, str(path), of_bundle=digest)
         return True
 
     async def offer_bundle(self, path: Path | str, executor: Executor, steps: int = 3) -> None:
@@ -145,7 +149,8 @@ class HotSwapPredictor:
             BundleError: It is missing, damaged, tampered with, of another version, or of no use here; it is counted.
             PreloaderError: There is a shadow already.
         """
-        self.offer(await self._open(path, executor, steps), str(path), of_bundle=True)
+        predictor, digest = await self._open(path, executor, steps)
+        self.offer(predictor, str(path), of_bundle=digest)
 
     def withdraw(self) -> None:
         """Let the shadow go: the candidate, or, on probation, the way back."""
@@ -176,7 +181,7 @@ class HotSwapPredictor:
         shadow_error = _failure(shadow.predictor.learn_one, event) if shadow else None
         live_error = _failure(self._live.learn_one, event)
         if shadow is not None and shadow_error is not None:
-            self._failed(shadow, shadow_error)
+            self._failed(shadow, f"it failed: {shadow_error!r}")
         elif shadow is not None and live_error is not None and shadow.state is SwapState.PROBATION:
             self._roll_back(shadow, f"it failed: {live_error!r}")
             return
@@ -194,26 +199,32 @@ class HotSwapPredictor:
         return distribution_of(self._live, context, kind, steps)
 
     def begin(self, context: Context, steps: int = 3) -> Any:
-        """See `StagedPredictor.begin`; `Ready` at once where the live predictor has no stages."""
-        return self._by_live(lambda live: _begin(live, self._staged if live is self._live else None, context, steps))
+        """See `StagedPredictor.begin`; `Ready` at once where neither the live predictor nor a shadow has stages."""
+        begun = self._by_live(lambda live: _begin(live, self._staged if live is self._live else None, context, steps))
+        beside = self._begin_shadow(context, steps)
+        if beside is None:
+            return begun.begun if begun.predictor is None else begun
+        begun.beside = beside
+        return begun
 
     def infer(self, requests: Sequence[_Request]) -> list[Any]:
-        """See `StagedPredictor.infer`; each request by the predictor that began it."""
-        results: list[Any] = []
-        for _, group in groupby(requests, key=lambda request: id(request.predictor)):
-            batch = list(group)
-            try:
-                results += batch[0].predictor.infer([request.begun for request in batch])
-            except Exception as error:
-                results += [_Failed(error)] * len(batch)
-        return results
+        """See `StagedPredictor.infer`; each request by the predictors that began it, the live ones first."""
+        results = _inferred(requests)
+        for request in requests:
+            request.is_answered = True  # for `blame`: whatever hangs from here on is a shadow
+        beside = iter(_inferred([request.beside for request in requests if request.beside]))
+        return [
+            (result, next(beside) if request.beside else None)
+            for request, result in zip(requests, results, strict=True)
+        ]
 
-    def finish(self, request: _Request, result: Any) -> list[Prediction]:
-        """See `StagedPredictor.finish`; raises what `infer` raised for this request."""
+    def finish(self, request: _Request, result: tuple[Any, Any]) -> list[Prediction]:
+        """See `StagedPredictor.finish`; raises what the live predictor's `infer` raised for this request."""
+        answer, said_beside = result
+        if request.beside is not None:
+            self._finish_shadow(request.beside, said_beside)
         try:
-            if isinstance(result, _Failed):
-                raise result.error
-            return request.predictor.finish(request.begun, result)
+            return request.finish(answer)
         except Exception as error:
             shadow = self._shadow
             if shadow is not None and shadow.state is SwapState.PROBATION and request.predictor is self._live:
@@ -221,9 +232,17 @@ class HotSwapPredictor:
             raise
 
     def blame(self, requests: Sequence[_Request]) -> None:
-        """Say that `infer` did not come back with these; a live predictor that hangs on probation is rolled back."""
-        shadow, by_live = self._shadow, any(request.predictor is self._live for request in requests)
-        if by_live and shadow is not None and shadow.state is SwapState.PROBATION:
+        """Say that `infer` did not come back with these.
+
+        A shadow that hangs is dropped; a live predictor that hangs on probation is rolled back.
+        """
+        shadow = self._shadow
+        if shadow is None:
+            return
+        if all(request.is_answered for request in requests):
+            if any(request.beside and request.beside.predictor is shadow.predictor for request in requests):
+                self._failed(shadow, "its inference hangs")
+        elif shadow.state is SwapState.PROBATION and any(one.predictor is self._live for one in requests):
             self._roll_back(shadow, "its inference hangs")
 
     def snapshot(self) -> Snapshot:
@@ -235,20 +254,18 @@ class HotSwapPredictor:
         self._live.restore(snapshot)
         self._shadow = None
 
-    async def _open(self, path: Path | str, executor: Executor, steps: int) -> Predictor:
+    async def _open(self, path: Path | str, executor: Executor, steps: int) -> tuple[Predictor, str]:
         try:
-            return await executor.run(open_predictor, path, self._kinds, steps)
+            return await executor.run(open_with_digest, path, self._kinds, steps)
         except BundleError:
             self._counts["bundles_refused"] += 1
             raise
 
-    def _seat(self, live: Predictor, label: str, of_bundle: bool) -> None:
+    def _seat(self, live: Predictor, label: str, of_bundle: str) -> None:
         self._live = live
         self.of_bundle = of_bundle
         self._label = label
         self._staged = live if isinstance(live, StagedPredictor) else None
-        if self._staged is not None and hasattr(live, "use_in_stages"):
-            live.use_in_stages()
         _keep_off_loop(live)
         self.name = live.name
 
@@ -264,6 +281,26 @@ class HotSwapPredictor:
             self._roll_back(shadow, f"it failed: {error!r}")
             return answer
 
+    def _begin_shadow(self, context: Context, steps: int) -> _Request | None:
+        """Begin what a shadow with stages is to be scored by; ``None`` where there is nothing to infer."""
+        shadow = self._shadow
+        if shadow is None or not isinstance(shadow.predictor, StagedPredictor) or not hasattr(shadow.predictor, "said"):
+            return None
+        try:
+            begun = shadow.predictor.begin(context, steps)
+        except Exception as error:
+            self._failed(shadow, f"it failed: {error!r}")
+            return None
+        return None if isinstance(begun, Ready) else _Request(shadow.predictor, begun)
+
+    def _finish_shadow(self, request: _Request, answer: Any) -> None:
+        try:
+            request.keep(answer)
+        except Exception as error:
+            shadow = self._shadow
+            if shadow is not None and shadow.predictor is request.predictor:
+                self._failed(shadow, f"it failed: {error!r}")
+
     def _score(self, shadow: Shadow, event: Event) -> None:
         items = self._items.of(event)
         if not items:
@@ -272,7 +309,7 @@ class HotSwapPredictor:
         try:
             shadow_losses = list(losses(shadow.predictor, items, floor))
         except Exception as error:
-            self._failed(shadow, error)
+            self._failed(shadow, f"it failed: {error!r}")
             return
         try:
             live_losses = list(losses(self._live, items, floor))
@@ -281,7 +318,8 @@ class HotSwapPredictor:
                 self._roll_back(shadow, f"it failed: {error!r}")
             return  # on trial: a live predictor that fails is the manager's to report, and no merit of the candidate
         for live_loss, shadow_loss in zip(live_losses, shadow_losses, strict=True):
-            shadow.add(live_loss, shadow_loss)
+            if live_loss is not None and shadow_loss is not None:
+                shadow.add(live_loss, shadow_loss)
 
     def _judge(self, shadow: Shadow) -> None:
         said = shadow.compared(self._label)
@@ -315,10 +353,10 @@ class HotSwapPredictor:
         self._seat(shadow.predictor, shadow.label, shadow.of_bundle)
         self._end(shadow, f"{failed} was rolled back to {shadow.label}: {reason}", logger.warning)
 
-    def _failed(self, shadow: Shadow, error: Exception) -> None:
-        """Drop a shadow that raises; the live one is untouched."""
+    def _failed(self, shadow: Shadow, reason: str) -> None:
+        """Drop a shadow that raises or hangs; the live one is untouched."""
         self._counts["shadows_failed"] += 1
-        self._end(shadow, f"{shadow.label} was dropped: it failed: {error!r}", logger.warning)
+        self._end(shadow, f"{shadow.label} was dropped: {reason}", logger.warning)
 
     def _end(self, shadow: Shadow, verdict: str, log: Callable[..., None] = logger.info) -> None:
         self._shadow = None
@@ -327,13 +365,31 @@ class HotSwapPredictor:
 
 
 class _Request:
-    """A request of the predictor that was live when it began."""
+    """A request of one predictor, and of the shadow beside it; where the predictor has no stages, its predictions."""
 
-    __slots__ = ("begun", "predictor")
+    __slots__ = ("begun", "beside", "is_answered", "predictor")
 
-    def __init__(self, predictor: StagedPredictor, begun: Any) -> None:
+    def __init__(self, predictor: StagedPredictor | None, begun: Any) -> None:
         self.predictor = predictor
         self.begun = begun
+        self.beside: _Request | None = None
+        self.is_answered = False
+
+    def finish(self, answer: Any) -> list[Prediction]:
+        """Return the predictions, or raise what `infer` did."""
+        if isinstance(answer, _Failed):
+            raise answer.error
+        if self.predictor is None:
+            predictions: list[Prediction] = self.begun.predictions
+            return predictions
+        return self.predictor.finish(self.begun, answer)
+
+    def keep(self, answer: Any) -> None:
+        """Have the predictor take note of an answer, or raise what `infer` did."""
+        if isinstance(answer, _Failed):
+            raise answer.error
+        assert self.predictor is not None
+        getattr(self.predictor, "keep", self.predictor.finish)(self.begun, answer)
 
 
 class _Failed:
@@ -345,17 +401,32 @@ class _Failed:
         self.error = error
 
 
-def _begin(live: Predictor, staged: StagedPredictor | None, context: Context, steps: int) -> Any:
-    if staged is None:
-        return Ready(live.predict(context, steps))
-    begun = staged.begin(context, steps)
-    return begun if isinstance(begun, Ready) else _Request(staged, begun)
+def _begin(live: Predictor, staged: StagedPredictor | None, context: Context, steps: int) -> _Request:
+    begun = Ready(live.predict(context, steps)) if staged is None else staged.begin(context, steps)
+    return _Request(None if isinstance(begun, Ready) else staged, begun)
+
+
+def _inferred(requests: Sequence[_Request]) -> list[Any]:
+    """Return one result for each request, of the predictor that began it."""
+    results: list[Any] = []
+    for _, group in groupby(requests, key=lambda request: id(request.predictor)):
+        batch = list(group)
+        predictor = batch[0].predictor
+        try:
+            told = [None] * len(batch) if predictor is None else predictor.infer([one.begun for one in batch])
+            if len(told) != len(batch):
+                raise ValueError(f"infer returned {len(told)} results for {len(batch)} requests")
+            results += told
+        except Exception as error:
+            results += [_Failed(error)] * len(batch)
+    return results
 
 
 def _keep_off_loop(predictor: Predictor) -> None:
-    """See to it that a staged predictor encodes texts in its stages alone: a shadow is asked on the loop."""
-    if isinstance(predictor, StagedPredictor) and hasattr(predictor, "encode_in_stages"):
-        predictor.encode_in_stages()
+    """See to it that a staged predictor runs its networks in its stages alone, and encodes texts nowhere else."""
+    if isinstance(predictor, StagedPredictor):
+        for method in ("use_in_stages", "encode_in_stages"):
+            getattr(predictor, method, lambda: None)()
 
 
 def _failure(learn_one: Callable[[Event], None], event: Event) -> Exception | None:

@@ -19,7 +19,7 @@ class SwapSettings(msgspec.Struct, frozen=True, kw_only=True):
         alpha: Largest probability that one that is not better is promoted, however long it is tried, and that one
             that is not worse is rolled back.
         max_items: After so many scored items a trial ends without promotion, and a probation with its end.
-        every: Score every so manieth item. Scoring asks both predictors once more, on the loop.
+        every: Score every so manieth item. Predictors that are not staged are asked once more for it, on the loop.
         floor: A smaller probability counts as this: no policy acts on it, and a bounded loss is decided on sooner.
     """
 
@@ -47,7 +47,7 @@ class Shadow:
     """
 
     def __init__(
-        self, predictor: Predictor, label: str, state: SwapState, settings: SwapSettings, of_bundle: bool = False
+        self, predictor: Predictor, label: str, state: SwapState, settings: SwapSettings, of_bundle: str = ""
     ) -> None:
         self.predictor = predictor
         self.label = label

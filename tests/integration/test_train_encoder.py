@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("tokenizers")
 
 from preloader.errors import BundleError, ConfigurationError
-from preloader.events import Context, Event
+from preloader.events import Context, ContextTracker, Event
 from preloader.history import Session, SplitRule
 from preloader.learning.card import card
 from preloader.learning.example_shards import Place, prepare
@@ -199,10 +199,16 @@ def test_a_candidate_on_trial_encodes_nothing_on_the_loop(bundle, folder, monkey
     open_encoder(folder)._remembered.clear()
     swap = HotSwapPredictor(OnlinePredictor((KIND,)))
     swap.offer(load_bundle(bundle).predictor(encoder=folder))
-    monkeypatch.setattr(OnnxTextEncoder, "encode", refuse)
-    for session in sessions()[:3]:
-        for event in session.events:
+    tracker = ContextTracker()
+    for event in (event for session in sessions()[:3] for event in session.events):
+        with monkeypatch.context() as patched:
+            patched.setattr(OnnxTextEncoder, "encode", refuse)
             swap.learn_one(event)
+            request = swap.begin(tracker.observe(event), 3)
+        (result,) = swap.infer([request])  # which a manager has done in a thread
+        with monkeypatch.context() as patched:
+            patched.setattr(OnnxTextEncoder, "encode", refuse)
+            swap.finish(request, result)
     assert swap.status().items > 5
     assert swap.counts["shadows_failed"] == 0
 
