@@ -23,6 +23,7 @@ from preloader.learning.anonymous_examples import AnonymousExamples, Assistant, 
 from preloader.learning.anonymous_fit import batch_of, fit_examples
 from preloader.learning.anonymous_network import INPUTS, OUTPUTS
 from preloader.learning.anonymous_recipe import AnonymousRecipe, SourceRecipe
+from preloader.learning.distinct import choose_distinct
 from preloader.learning.export import to_onnx
 from preloader.learning.fit import OnStep
 from preloader.learning.forms import forms_of
@@ -39,6 +40,7 @@ from preloader.learning.network import parameters
 from preloader.learning.parallel import single_threaded
 from preloader.learning.parts import Parts, parts_of
 from preloader.learning.recipe import Recipe, ValidationRecipe
+from preloader.ndarray import NDArray
 from preloader.prediction import FittedOn
 from preloader.prediction.anonymous import NAME
 from preloader.prediction.anonymous_features import STEPS
@@ -180,8 +182,18 @@ def fit_sources(given: Sequence[Given], recipe: AnonymousRecipe, on_step: OnStep
 
 
 def inputs_of(examples: AnonymousExamples, settings: AnonymousSettings, count: int) -> dict[str, Tensor]:
-    """Return the network's inputs on evenly spaced examples, in the shapes that it has at run time."""
-    batch = batch_of(examples, np.linspace(0, len(examples) - 1, count).astype(np.int64), settings.candidates)
+    """Return the network's inputs on evenly spaced examples that differ, in the shapes that it has at run time."""
+
+    def arrays(chosen: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+        return {name: value.numpy() for name, value in _inputs_at(examples, settings, chosen).items()}
+
+    return _inputs_at(examples, settings, choose_distinct(len(examples), count, arrays))
+
+
+def _inputs_at(
+    examples: AnonymousExamples, settings: AnonymousSettings, chosen: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    batch = batch_of(examples, chosen, settings.candidates)
     room = settings.candidates - batch["candidates"].shape[1]
     batch["candidates"] = torch.nn.functional.pad(batch["candidates"], (0, 0, 0, room))  # (batch, slots, features)
     batch["present"] = torch.nn.functional.pad(batch["present"], (0, room))  # (batch, slots)

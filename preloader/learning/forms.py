@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from preloader.learning.export import Precision, to_coreml
 from preloader.learning.mil_shapes import Array
-from preloader.learning.verify import Compared, Verification, verify
+from preloader.learning.verify import MIN_ROWS, Compared, Verification, verify
 
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 
@@ -36,7 +36,7 @@ def forms_of(
         name: What the files are called.
         network: It.
         onnx: Its ONNX model.
-        inputs: Real inputs to compare on, as many as `verify` asks for; some may be the same.
+        inputs: Real inputs to compare on, as many as `verify` asks for; some may be the same where no more differ.
         outputs: What its outputs are called.
         kept: The precisions of the CoreML programs to give out.
         weights: What is to be trained on from later, if anything is.
@@ -55,15 +55,14 @@ def forms_of(
         verification = verify(network, arrays, onnx, packages, outputs)
         for precision in kept:
             files |= _package(packages[precision], f"{name}-{precision}.mlpackage")
-    return files, in_words(arrays, verification)
+    return files, in_words(verification)
 
 
-def in_words(inputs: Mapping[str, Array], verification: Verification) -> list[str]:
+def in_words(verification: Verification) -> list[str]:
     """Return on how many inputs exported models were compared with a network, and how far each is from it."""
-    distinct = len(set(zip(*([row.tobytes() for row in array] for array in inputs.values()), strict=True)))
-    several = "" if distinct == verification.rows else f", {distinct:,} of them distinct"
+    few = "" if verification.rows >= MIN_ROWS else f", all that there are: {MIN_ROWS:,} are wanted"
     return [
-        f"compared on {verification.rows:,} inputs{several}",
+        f"compared on {verification.rows:,} distinct inputs{few}",
         *(_distance(model, one) for model, one in verification.models.items()),
     ]
 

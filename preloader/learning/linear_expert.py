@@ -57,7 +57,7 @@ class Linear(msgspec.Struct, frozen=True, eq=False):
 
     def forms(self, kept: tuple[Precision, ...]) -> tuple[Files, list[str]]:
         """Return what a bundle is to hold of it, and in words how far each form is from it; see `forms_of`."""
-        inputs = _seen(inputs_of(self.beside, MIN_ROWS))
+        inputs = inputs_of(self.beside, MIN_ROWS, INPUTS)
         return forms_of(self.spec.stem, self.network, self.onnx, inputs, OUTPUTS, kept=kept)
 
 
@@ -73,7 +73,7 @@ def fit_linear(name: LinearName, beside: Trained, calibration: Calibration | Non
     network = LinearNetwork(vocabulary, steps, beside.features.settings, beside.users.size)
     for step in range(steps):
         _fit_step(network, beside, step)
-    onnx = to_onnx(network, _seen(inputs_of(beside, 2)), OUTPUTS)
+    onnx = to_onnx(network, inputs_of(beside, 2, INPUTS), OUTPUTS)
     return Linear(name, beside, network.eval(), calibration or Calibration(temperatures=(1.0,) * steps), onnx)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from preloader.history import Session
 from preloader.learning.calibrate import calibrate
 from preloader.learning.checkpoint import Checkpoint, fingerprint
+from preloader.learning.distinct import choose_distinct
 from preloader.learning.example_shards import Place, place_of, prepare
 from preloader.learning.examples import (
     NOTHING,
@@ -228,13 +229,25 @@ def held_out(trained: Trained, sessions: Sequence[Session], place: Place | None 
     return prepare(sessions, trained.features, trained.network.steps, numbers, waits=False, place=place)
 
 
-def inputs_of(trained: Trained, count: int) -> dict[str, Tensor]:
+def inputs_of(trained: Trained, count: int, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """Return the network's inputs on evenly spaced examples that it was fitted to: what an export is verified on.
 
-    A history with fewer examples is gone through more than once.
+    All differ, as far as the history has as many that do; see `choose_distinct`.
+
+    Args:
+        trained: The network.
+        count: How many.
+        names: Which inputs; all if not given.
     """
-    chosen = np.linspace(0, len(trained.examples) - 1, count).astype(np.int64)
-    return inputs_at(trained, trained.examples, chosen)
+
+    def at(chosen: NDArray[np.int64]) -> dict[str, Tensor]:
+        inputs = inputs_at(trained, trained.examples, chosen)
+        return {name: inputs[name] for name in names or inputs}
+
+    def arrays(chosen: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+        return {name: value.numpy() for name, value in at(chosen).items()}
+
+    return at(choose_distinct(len(trained.examples), count, arrays))
 
 
 def inputs_at(trained: Trained, examples: ExampleSet, chosen: NDArray[np.int64]) -> dict[str, Tensor]:

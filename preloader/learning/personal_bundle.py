@@ -172,10 +172,10 @@ def _exported(base: Base, sessions: Sequence[Session]) -> tuple[bytes, list[str]
     made = examples(sessions, base.features, base.network.steps, {})
     inputs: Arrays = dict(made.arrays)
     inputs["user"] = np.repeat(base.users.vectors[:1], len(made), axis=0)
-    enough = np.arange(max(len(made), MIN_ROWS)) % len(made)  # few inputs are compared in more batches
+    enough = np.resize(np.arange(len(made)), max(len(made), MIN_ROWS))  # all: of those that are the same one counts
     rows = {name: array[enough] for name, array in inputs.items()}
     model = to_onnx(base.network, {name: torch.from_numpy(array[:2]) for name, array in rows.items()}, OUTPUTS)
-    return model, in_words(rows, verify(base.network, rows, model, {}, OUTPUTS))
+    return model, in_words(verify(base.network, rows, model, {}, OUTPUTS))
 
 
 def _fitted_on(bundle: Bundle, sessions: Sequence[Session]) -> FittedOn | None:

@@ -18,12 +18,15 @@ import torch
 from torch import nn
 
 from preloader.errors import ExportError
+from preloader.learning.distinct import distinct
 from preloader.learning.export import Precision
 from preloader.learning.mil import MilProgram
 from preloader.learning.mil_shapes import Array
 from preloader.prediction.onnx import OnnxRuntime
 
 MIN_ROWS = 1_000
+"""On how many distinct inputs an export is verified, where there are as many: else on all that there are."""
+
 MAX_DIFFERENCE = 1e-4
 """How far any output of a model in float32 may be from torch's, in nats."""
 
@@ -42,7 +45,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         differences: The largest absolute difference, in nats, by output.
-        agreement: The share of rows whose likeliest entry is the same, by output; every step or head is a row.
+        agreement: The share of rows whose likeliest entry is the same, by output; every step or head of every distinct
+            input is a row.
         seconds: How long the evaluation of all rows took.
     """
 
@@ -55,7 +59,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification found; it is only returned where every bound holds.
 
     Attributes:
-        rows: How many inputs were compared.
+        rows: How many distinct inputs were compared.
         models: What was found, by model: ``onnx``, and ``coreml-fp32`` and ``coreml-fp16`` where they were given.
     """
 
@@ -74,7 +78,8 @@ def verify(
 
     Args:
         network: What was exported; its ``forward`` takes the inputs by name.
-        inputs: At least `MIN_ROWS` rows of each, batch first.
+        inputs: At least `MIN_ROWS` rows of each, batch first. Only those that differ are compared, each once; some may
+            be the same where no more are to be had that differ (see `choose_distinct`).
         onnx: The ONNX model.
         packages: CoreML packages by their precision.
         output_names: What the outputs are called, in the network's order.
@@ -88,13 +93,14 @@ def verify(
     rows = min(map(len, inputs.values()), default=0)
     if rows < MIN_ROWS:
         raise ExportError(f"an export is verified on at least {MIN_ROWS:,} inputs, and {rows:,} were given")
+    inputs = distinct(inputs)
     wanted = _of_network(network, inputs, output_names)
     models = {"onnx": _compared("onnx", "fp32", wanted, partial(_of_onnx, OnnxRuntime(onnx), inputs))}
     for precision, path in packages.items():
         program = MilProgram.load(path)
         name = f"coreml-{precision}"
         models[name] = _compared(name, precision, wanted, partial(program.run_rows, inputs))
-    return Verification(rows=rows, models=models)
+    return Verification(rows=len(next(iter(inputs.values()))), models=models)
 
 
 def _of_network(network: nn.Module, inputs: Mapping[str, Array], output_names: Sequence[str]) -> dict[str, Array]:

@@ -74,7 +74,7 @@ def test_a_trained_bundle_says_what_it_is_and_holds_no_key(trained):
     bundle = load_bundle(folder / "tiny")
     assert bundle.manifest.kinds is None
     assert bundle.manifest.facts.sources[0].licence == "Apache-2.0"
-    assert told["verification"][0] == "compared on 1,024 inputs, 1,022 of them distinct"
+    assert told["verification"][0] == "compared on 1,024 distinct inputs"
     assert set(told["validation"]["household component"]) == {"online", "anonymous", "mixture"}
     assert not any(b"component:" in data for data in bundle.files.values())
     assert b"component:" not in (folder / "tiny" / "state.json").read_bytes()
@@ -124,7 +124,7 @@ def test_the_bytes_do_not_depend_on_how_many_threads_there_are(trained, tmp_path
     assert threads == {1}
     one, other = load_bundle(trained[0] / "tiny"), load_bundle(out)
     assert one.files.keys() == other.files.keys()
-    assert all(one.files[name] == other.files[name] for name in one.files if not name.endswith(".png"))
+    assert [name for name in one.files if one.files[name] != other.files[name] and not name.endswith(".png")] == []
     assert one.manifest.facts == other.manifest.facts
     for name in ("state.json", "arrays.npz"):
         assert (trained[0] / "tiny" / name).read_bytes() == (out / name).read_bytes()

@@ -124,7 +124,7 @@ def test_a_personal_bundle_has_card_facts_and_modes_as_others_have(made, tmp_pat
         assert words in card
     assert "2 held-out sessions are left out" in card
     assert "| `component` | personalised | frozen | 1 |" in card
-    assert "compared on 1,000 inputs, " in card
+    assert "distinct inputs, all that there are: 1,000 are wanted" in card
     facts = load_bundle(tmp_path / "own").manifest.facts
     assert facts.vocabulary == sum(len(base.spec.vocabulary) for base in bases_of(bundle).values())
     assert set(facts.calibration) == set(facts.verification) == {"component", "room"}

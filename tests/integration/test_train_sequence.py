@@ -111,7 +111,7 @@ def test_card_and_manifest_tell_of_the_network_that_is_there_and_of_its_draft(ma
     assert "16 keys, 2 users" in card
     assert "19 were held out to validate and calibrate, and learned once that was done" in card
     assert "the names of the users" in card
-    assert "941 of them distinct" in card
+    assert "compared on 1,024 distinct inputs" in card
 
 
 def test_the_bundle_holds_no_events(made):

@@ -13,6 +13,7 @@ from torch import nn
 from preloader.errors import ExportError
 from preloader.learning import mil_steps
 from preloader.learning.export import to_coreml, to_onnx
+from preloader.learning.forms import in_words
 from preloader.learning.mil import MilProgram
 from preloader.learning.verify import verify
 from preloader.prediction.onnx import OnnxRuntime
@@ -114,6 +115,34 @@ def test_too_few_inputs_prove_nothing(exported):
     few = {name: array[:999] for name, array in exported.inputs.items()}
     with pytest.raises(ExportError, match="at least 1,000 inputs, and 999"):
         verify(exported.network, few, exported.onnx, {}, OUTPUTS)
+
+
+def test_an_input_counts_once_however_often_it_is_given(exported, monkeypatch):
+    """One near-tie that half precision decides otherwise would be half of all rows, were they counted as given."""
+    run_rows = MilProgram.run_rows
+    tie = {name: array[:1] for name, array in exported.inputs.items()}
+
+    def tied(program, inputs):
+        said = run_rows(program, inputs)
+        same = np.all([(array == tie[name]).reshape(len(array), -1).all(1) for name, array in inputs.items()], axis=0)
+        said[OUTPUTS[0]][same] = np.sort(said[OUTPUTS[0]][same], axis=-1)[..., ::-1]
+        return said
+
+    monkeypatch.setattr("preloader.learning.verify.MAX_HALF_DIFFERENCE", np.inf)
+    monkeypatch.setattr(MilProgram, "run_rows", tied)
+    often = {name: np.concatenate([array, array[:1].repeat(1_000, 0)]) for name, array in exported.inputs.items()}
+    assert OnnxRuntime(exported.onnx).run(tie)[OUTPUTS[0]].argmax() != 0  # which `tied` makes the likeliest
+    found = verify(exported.network, often, exported.onnx, {"fp16": exported.packages["fp16"]}, OUTPUTS)
+    assert found.rows == 1_000
+    assert 0.995 <= found.models["coreml-fp16"].agreement[OUTPUTS[0]] <= 0.999
+
+
+def test_fewer_inputs_than_wanted_are_compared_where_no_more_differ_and_that_is_said(exported):
+    few = {name: np.resize(array[:300], (1_000, *array.shape[1:])) for name, array in exported.inputs.items()}
+    found = verify(exported.network, few, exported.onnx, {}, OUTPUTS)
+    assert found.rows == 300
+    assert in_words(found)[0] == "compared on 300 distinct inputs, all that there are: 1,000 are wanted"
+    assert in_words(exported.verify())[0] == "compared on 1,000 distinct inputs"
 
 
 def test_the_onnx_model_takes_any_batch_and_only_that_is_open(exported):
