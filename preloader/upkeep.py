@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # reading histories is not loaded with the manager
 _LOG_FLUSH_S = 1.0
 _BUNDLE = "predictor"
 _OF_BUNDLE = "predictor-of-bundle"
+_GREW_ON = "grew_on"  # in a saved state: the digest of the bundle that it was learned on top of
 
 
 class Upkeep:
@@ -31,8 +33,10 @@ class Upkeep:
         state_dir: Where the predictor's bundle lives; ``None`` keeps nothing.
         event_log: Where events are recorded; ``None`` records nothing.
         autosave_s: How often the state is saved.
-        of_bundle: Returns whether the predictor is a bundle's at present. Its state then has a place of its own, so
-            that neither overwrites the other's, nor puts it aside, when a bundle is refused for a while or promoted.
+        of_bundle: Returns the digest of the bundle that the predictor came from; nothing where it came from none. Its
+            state then has a place of its own, so that neither overwrites the other's, nor puts it aside, when a bundle
+            is refused for a while or promoted; and it is restored onto that very bundle alone, since another one in its
+            place was put there to predict otherwise.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Upkeep:
         state_dir: Path | str | None,
         event_log: EventLog | None,
         autosave_s: float,
-        of_bundle: Callable[[], bool] = lambda: False,
+        of_bundle: Callable[[], str] = lambda: "",
     ) -> None:
         self._predictor = predictor
         self._executor = executor
@@ -64,12 +68,16 @@ class Upkeep:
         return chores
 
     async def restore(self) -> None:
-        """Restore the predictor; with a state that is no good it starts afresh, and that state is put aside."""
+        """Restore the predictor; with a state that is no good, or of another bundle, that state is put aside."""
         place = self._place()
         if place is None:
             return
         try:
             bundle = await self._executor.run(load_bundle, place)
+            if bundle.snapshot.meta.get(_GREW_ON, "") != self._of_bundle():
+                kept = await self._executor.run(_supersede, place)
+                logger.warning("the predictor begins with its bundle: %s grew on another one; %s", place, kept)
+                return
             self._predictor.restore(bundle.snapshot)
         except BundleError as error:
             if isinstance(error.__cause__, FileNotFoundError):  # the first start
@@ -83,7 +91,10 @@ class Upkeep:
         if place is None:
             return
         self._snapshots += 1
-        await self._executor.run(self._write, place, self._predictor.snapshot(), self._snapshots)
+        snapshot, digest = self._predictor.snapshot(), self._of_bundle()
+        if digest:
+            snapshot = Snapshot({**snapshot.meta, _GREW_ON: digest}, snapshot.arrays)
+        await self._executor.run(self._write, place, snapshot, self._snapshots)
 
     def _place(self) -> Path | None:
         if self._state_dir is None:
@@ -119,6 +130,19 @@ async def _every(seconds: float, chore: Callable[[], Coroutine[Any, Any, None]])
             await chore()
         except Exception as error:
             logger.warning("%s failed and is tried again in %g s: %s", chore.__qualname__, seconds, error)
+
+
+def _supersede(state: Path) -> str:
+    """Rename a state to ``NAME.superseded``, in place of an earlier one, and say what became of it.
+
+    One is kept, and not each: a bundle that is retrained every night would leave one every night.
+    """
+    place = state.with_name(f"{state.name}.superseded")
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        return f"that is kept as {state.rename(place)}"
+    except OSError as error:
+        return f"that cannot be put aside: {error}"
 
 
 def _put_aside(bundle: Path) -> str:

@@ -55,6 +55,11 @@ class Bundle(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its manifest, and so of all that it holds."""
+        return sha256(encode_manifest(self.manifest)).hexdigest()
+
     def predictor(
         self, runtime: RuntimeChoice = "auto", kinds: Sequence[str] | None = None, encoder: Path | str | None = None
     ) -> Predictor:

@@ -12,7 +12,12 @@ from preloader.prediction.bundle import load_bundle
 
 
 def open_predictor(path: Path | str, kinds: Collection[str] | None = None, steps: int = 3) -> Predictor:
-    """Load a bundle and return its predictor, after having asked it once. Reads files and computes: for a thread.
+    """Return a bundle's predictor; see `open_with_digest`."""
+    return open_with_digest(path, kinds, steps)[0]
+
+
+def open_with_digest(path: Path | str, kinds: Collection[str] | None = None, steps: int = 3) -> tuple[Predictor, str]:
+    """Load a bundle; return its predictor, asked once, and its digest. Reads files and computes: for a thread.
 
     Args:
         path: The bundle.
@@ -35,4 +40,4 @@ def open_predictor(path: Path | str, kinds: Collection[str] | None = None, steps
     except Exception as error:  # of a model's runtime, say, whose errors are its own
         reason = " ".join(str(error).split()) or repr(error)
         raise BundleError(f"{path} cannot be used: {reason}") from error
-    return predictor
+    return predictor, bundle.digest

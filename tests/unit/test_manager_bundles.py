@@ -150,6 +150,29 @@ def test_what_was_learned_on_top_of_a_bundle_is_there_after_a_restart(bundle, tm
     assert run(manager_of(bundle, state_dir=tmp_path / "state"), at_once) == learned([*EVENTS, *LATER]).predict(CONTEXT)
 
 
+def test_a_bundle_put_in_the_place_of_another_is_what_a_restart_begins_with(bundle, tmp_path, caplog):
+    state = tmp_path / "state"
+    run(manager_of(bundle, state_dir=state), live)
+    promoted = random_events(seed=6, users=2, sessions=3, length=10)
+    save_bundle(bundle, learned(promoted).snapshot())
+    assert run(manager_of(bundle, state_dir=state), at_once) == learned(promoted).predict(CONTEXT)
+    (record,) = caplog.records
+    assert "begins with its bundle" in record.getMessage()
+    kept = load_bundle(state / "predictor-of-bundle.superseded").predictor()
+    assert kept.predict(CONTEXT) == learned([*EVENTS, *LATER]).predict(CONTEXT)
+    run(manager_of(bundle, state_dir=state), live)  # and what is learned on top of it is kept in turn
+    assert run(manager_of(bundle, state_dir=state), at_once) == learned([*promoted, *LATER]).predict(CONTEXT)
+    assert len(caplog.records) == 1
+
+
+def test_of_superseded_states_the_latest_is_kept(bundle, tmp_path):
+    state = tmp_path / "state"
+    for seed in (6, 7, 8):
+        save_bundle(bundle, learned(random_events(seed=seed, users=1, sessions=2, length=10)).snapshot())
+        run(manager_of(bundle, state_dir=state), live)
+    assert {place.name for place in state.iterdir()} == {"predictor-of-bundle", "predictor-of-bundle.superseded"}
+
+
 def test_a_refused_bundle_does_not_cost_what_was_learned_on_top_of_it(bundle, tmp_path, caplog):
     state = tmp_path / "state"
     run(manager_of(bundle, state_dir=state), live)

@@ -69,7 +69,7 @@ def go(swap, count, start=0):
 @pytest.mark.parametrize("candidate", [mixture, network])
 def test_a_manager_runs_no_network_on_its_loop_while_it_tries_one(live, candidate, monkeypatch):
     live_runtime, runtime = Watched(), Watched()
-    monkeypatch.setattr("preloader.prediction.hotswap.open_predictor", lambda *_: candidate(runtime))
+    monkeypatch.setattr("preloader.prediction.hotswap.open_with_digest", lambda *_: (candidate(runtime), ""))
     events = random_events(5, users=2, sessions=3, length=20)
     provider = FakeProvider({key: Cost(0.0, 10) for event in events for key in event.resources})
 
