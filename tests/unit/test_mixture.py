@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from preloader.errors import BundleError, ConfigurationError
+from preloader.errors import ConfigurationError
 from preloader.evaluation.baselines import BASELINES
-from preloader.events import Context, ContextTracker, Event
-from preloader.ports import Ready, Snapshot
+from preloader.events import Context, ContextTracker
+from preloader.ports import Ready
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.calibration import Calibration
 from preloader.prediction.distribution import Distribution
@@ -18,54 +18,7 @@ from preloader.prediction.panel import Aligner
 from preloader.prediction.pool import LogPool
 from preloader.prediction.uses import UseStack
 from preloader.testing import random_events
-
-KIND = "component"
-
-
-class Oracle:
-    """An expert that says what a function of the context says, and counts how often it is asked."""
-
-    def __init__(self, name, say):
-        self.name = name
-        self.asked = 0
-        self._say = say
-
-    def learn_one(self, event):
-        pass
-
-    def predict(self, context, steps=3):
-        raise AssertionError("a distribution is enough")
-
-    def distribution(self, context, kind, steps):
-        self.asked += 1
-        said = self._say(context)
-        return Distribution({key: at for at, key in enumerate(said)}, np.tile(list(said.values()), (steps, 1)))
-
-    def snapshot(self):
-        return Snapshot({"predictor": self.name}, {})
-
-    def restore(self, snapshot):
-        if snapshot.meta.get("predictor") != self.name:
-            raise BundleError(f"not of {self.name}")
-
-
-def mixture_of_two(**settings):
-    return MixturePredictor([OnlinePredictor(max_contexts=2_000), BASELINES["order2"]()], **settings)
-
-
-def fitted(predictor, events):
-    for event in events:
-        predictor.learn_one(event)
-    return predictor
-
-
-def contexts_of(events):
-    tracker = ContextTracker()
-    return [tracker.observe(event) for event in events]
-
-
-def event(number, *resources, user="u", session="s", **fields):
-    return Event(user=user, session=session, time_s=float(number), action="go", resources=resources, **fields)
+from tests.unit.mixture_sample import KIND, Oracle, contexts_of, event, fitted, mixture_of_two
 
 
 def prequential(predictor, events, kind=KIND):
@@ -313,17 +266,6 @@ def test_without_staged_experts_everything_is_ready_at_once():
         predictor.begin(context, 4)
 
 
-def test_weights_can_be_joined_with_experts_fitted_anew():
-    events = random_events(7, users=4, sessions=6)
-    learned = fitted(mixture_of_two(), events)
-    joined = MixturePredictor(
-        [fitted(OnlinePredictor(max_contexts=2_000), events), fitted(BASELINES["order2"](), events)]
-    )
-    joined.restore_weights(learned.weights_snapshot())
-    for context in contexts_of(events)[::17]:
-        assert joined.predict(context) == learned.predict(context)
-
-
 def test_weighing_teaches_the_mixture_and_not_its_experts():
     experts = [fitted(OnlinePredictor(), random_events(7)), fitted(BASELINES["most_recent"](), random_events(7))]
     predictor = MixturePredictor(experts, [KIND])
@@ -334,69 +276,6 @@ def test_weighing_teaches_the_mixture_and_not_its_experts():
     assert predictor.mixture(KIND).blend.losses[0, :2].all()
     weights = predictor.mixture(KIND).blend.weights("nobody")[0]
     assert weights != pytest.approx(np.full(3, 1 / 3), abs=0.1)
-
-
-def test_weights_of_other_experts_or_horizons_are_refused():
-    weights = fitted(mixture_of_two(), random_events(7)).weights_snapshot()
-    with pytest.raises(BundleError, match="order2"):
-        MixturePredictor([OnlinePredictor()]).restore_weights(weights)
-    with pytest.raises(BundleError, match="2"):
-        mixture_of_two(horizon=2).restore_weights(weights)
-    with pytest.raises(BundleError):
-        mixture_of_two().restore_weights(mixture_of_two().snapshot())
-
-
-def plain(snapshot):
-    arrays = {name: (str(a.dtype), a.shape, a.tobytes()) for name, a in snapshot.arrays.items()}
-    return msgspec.to_builtins(snapshot.meta), arrays
-
-
-def test_damaged_snapshots_are_refused_and_change_nothing():
-    predictor = fitted(mixture_of_two(), random_events(8, users=2, sessions=1))
-    snapshot = predictor.snapshot()
-    before, empty = plain(snapshot), plain(mixture_of_two().snapshot())
-    junk = [Snapshot({}, {}), Snapshot({**snapshot.meta, "version": 9}, snapshot.arrays)]
-    for name, array in snapshot.arrays.items():
-        if name.startswith("experts.1."):
-            continue  # a baseline's arrays are its own to check
-        junk.append(Snapshot(snapshot.meta, {key: a for key, a in snapshot.arrays.items() if key != name}))
-        junk.append(Snapshot(snapshot.meta, {**snapshot.arrays, name: np.full(3, np.nan)}))
-        if array.size:
-            junk.append(Snapshot(snapshot.meta, {**snapshot.arrays, name: array[:-1]}))
-    for field in snapshot.meta:
-        if field != "kinds":
-            junk.append(Snapshot({k: v for k, v in snapshot.meta.items() if k != field}, snapshot.arrays))
-            junk.append(Snapshot({**snapshot.meta, field: {"no": ["such", -1, None]}}, snapshot.arrays))
-    for one in junk:
-        untouched = mixture_of_two()
-        for victim, state in ((predictor, before), (untouched, empty)):
-            with pytest.raises(BundleError):
-                victim.restore(one)
-            assert plain(victim.snapshot()) == state
-
-
-def test_an_experts_damage_takes_the_others_back():
-    events = random_events(8, users=2, sessions=1)
-    snapshot = fitted(mixture_of_two(), events).snapshot()
-    victim = fitted(mixture_of_two(), random_events(9))
-    before = plain(victim.snapshot())
-    snapshot.meta["experts"][1] = {"predictor": "order1"}
-    with pytest.raises(BundleError):
-        victim.restore(snapshot)
-    assert plain(victim.snapshot()) == before
-
-
-def test_sessions_and_users_are_bounded():
-    predictor = mixture_of_two(max_sessions=3, max_users=4)
-    for number in range(60):
-        predictor.learn_one(event(number, f"k:{number % 5}", user=f"u{number % 10}", session=f"s{number % 10}"))
-    weights = predictor.snapshot()
-    assert len(weights.meta["sessions"][0]["sessions"]) == 3
-    assert len(weights.meta["contexts"]) == 3
-    assert len(weights.meta["weights"]["users"]["k"]) == 4
-    predictor.forget_sessions()
-    assert predictor.snapshot().meta["sessions"][0]["sessions"] == []
-    assert predictor.snapshot().meta["contexts"] == []
 
 
 def test_experts_of_one_name_or_none_are_refused():
@@ -431,68 +310,3 @@ def test_the_use_stack_learns_whom_to_believe():
     stack.fit(1, np.column_stack([true, np.full(4_000, np.nan)]), used)
     assert stack.weights[1] == pytest.approx([1.0, 0.0], abs=0.1)
     assert np.isnan(stack.combine(np.full((2, 2, 1), np.nan))).all()
-
-
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -0.2, 1.5])
-def test_what_is_no_probability_is_not_heard(wrong, caplog):
-    """A third of what one expert says is no probability: the mixture is what it is with an expert that sleeps then."""
-
-    def broken(context):
-        return {f"{KIND}:item1": wrong if len(context.recent) % 3 == 0 else 0.5, f"{KIND}:item2": 0.25}
-
-    def sleeping(context):
-        return dict.fromkeys(broken(context), 0.0) if len(context.recent) % 3 == 0 else broken(context)
-
-    events = random_events(6)
-    predictor, sleeper = (
-        fitted(MixturePredictor([OnlinePredictor(), Oracle("net", say)]), events) for say in (broken, sleeping)
-    )
-    contexts = contexts_of(events)[:60]
-    with caplog.at_level("DEBUG"):
-        told, told_asleep = ([one.predict(context) for context in contexts] for one in (predictor, sleeper))
-    assert [[(p.key, p.per_step) for p in one] for one in told] == [
-        [(p.key, pytest.approx(p.per_step)) for p in one] for one in told_asleep
-    ]
-    assert predictor.unsound["net"] > len(contexts)
-    assert sleeper.unsound == {}
-
-
-def test_of_what_is_no_probability_one_line_is_logged_and_all_is_counted(caplog):
-    predictor = MixturePredictor([OnlinePredictor(), Oracle("net", lambda context: {f"{KIND}:item1": math.nan})])
-    with caplog.at_level("DEBUG"):
-        fitted(predictor, random_events(6))
-    (line,) = [record.getMessage() for record in caplog.records if "no probability" in record.getMessage()]
-    assert "'net'" in line
-    used = sum(len(event.keys(KIND)) for event in random_events(6))
-    assert predictor.unsound["net"] >= 3 * used - 3
-    assert all(math.isfinite(p.per_step[0]) for p in predictor.predict(contexts_of(random_events(6))[-1]))
-
-
-def test_a_step_of_which_all_say_what_is_no_probability_is_said_nothing_of():
-    oracle = Oracle("net", lambda context: {f"{KIND}:item1": math.nan})
-    predictor = fitted(MixturePredictor([oracle], [KIND]), random_events(6))
-    assert predictor.predict(Context()) == []
-
-
-def test_a_use_that_is_no_probability_is_left_to_the_others():
-    class Estimating(Oracle):
-        def uses(self, context, keys):
-            return np.array([[7.0] * len(keys), [-math.inf] * len(keys)])
-
-    events = random_events(6)
-    online = fitted(OnlinePredictor(), events)
-    estimating = Estimating("net", lambda context: {f"{KIND}:item1": 0.5})
-    predictor = fitted(MixturePredictor([OnlinePredictor(), estimating]), events)
-    context = contexts_of(events)[-1]
-    uses = {p.key: (p.p_use_if_loaded, p.p_use_soon) for p in online.predict(context)}
-    for prediction in predictor.predict(context):
-        if prediction.key in uses:
-            assert (prediction.p_use_if_loaded, prediction.p_use_soon) == pytest.approx(uses[prediction.key], abs=1e-5)
-
-
-def test_a_mixture_that_looks_one_item_ahead_is_saved_and_restored():
-    events = random_events(6)
-    predictor, copy = mixture_of_two(horizon=1), mixture_of_two(horizon=1)
-    copy.restore(fitted(predictor, events).snapshot())
-    context = contexts_of(events)[-1]
-    assert copy.predict(context, 1) == predictor.predict(context, 1) != []
