@@ -99,7 +99,7 @@ class OnnxTextEncoder:
         self.sha256 = sha256(sha256(model).digest() + sha256(tokenizer).digest()).hexdigest()
         self._tokenizer = _tokenizer(self.folder, tokenizer)
         try:
-            self._runtime = OnnxRuntime(model)
+            self._runtime = OnnxRuntime(model, operators=None)  # the user's own, as some exporter wrote it
         except BundleError as error:
             raise ConfigurationError(f"{self.folder / MODEL} is no sentence encoder: {error}") from error
         self.width = self._width()

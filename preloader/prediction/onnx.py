@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from preloader.errors import BundleError, require
 from preloader.ndarray import NDArray
-from preloader.prediction.onnx_file import check_onnx
+from preloader.prediction.onnx_file import OPERATORS, check_onnx
 
 _FATAL_ONLY = 4
 _MAX_MESSAGE = 300
@@ -21,17 +21,18 @@ class OnnxRuntime:
     A prediction takes well under a millisecond, so one thread computes it, and none spins for the next.
 
     Args:
-        model: The ONNX model. It must be whole in itself, and of ONNX's own operators only.
+        model: The ONNX model. It must be whole in itself.
+        operators: What operators it may have; ``None``, for a model that its user put there, for all of ONNX's own.
 
     Raises:
-        BundleError: It is damaged, reaches out of itself, or is no model that onnxruntime can run.
+        BundleError: It is damaged, reaches out of itself, has other operators, or is no model that onnxruntime can run.
         MissingExtraError: onnxruntime is not installed.
     """
 
     name = "onnx"
 
-    def __init__(self, model: bytes) -> None:
-        check_onnx(model)
+    def __init__(self, model: bytes, operators: Collection[str] | None = OPERATORS) -> None:
+        check_onnx(model, operators)
         onnxruntime = require("onnxruntime", "onnx")
         try:
             self._session = onnxruntime.InferenceSession(
@@ -58,6 +59,8 @@ def _options(onnxruntime: Any) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY  # what goes wrong is raised
+    # onnxruntime's own format, which it would tell by a few bytes, is not what was checked
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options

@@ -1,19 +1,34 @@
 """Looks through an ONNX file for what is not allowed in a bundle, before onnxruntime sees it.
 
-A model may name other files for its weights, which would be read from wherever it says, and operators of other domains
-than ONNX's own. Both are found by walking the file's Protocol Buffers encoding
+A model may name other files for its weights, which would be read from wherever it says, operators of other domains
+than ONNX's own, and loops that never end. All are found by walking the file's Protocol Buffers encoding
 (https://protobuf.dev/programming-guides/encoding/), for which the ``onnx`` package is not needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from preloader.checks import shown
 from preloader.errors import BundleError
 
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 """The operator domains of the ONNX standard."""
+
+OPERATORS = frozenset(
+    (
+        *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Exp", "Log", "Clip", "Where", "Greater", "LessOrEqual"),
+        *("Relu", "Gelu", "Softmax", "LogSoftmax", "LayerNormalization", "Gemm", "MatMul", "LSTM", "GRU"),
+        *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceLogSumExp"),
+        *("Gather", "GatherElements", "Cast", "Concat", "Constant", "Expand", "Identity", "Reshape", "Shape", "Slice"),
+        *("Squeeze", "Transpose", "Unsqueeze"),
+    )
+)
+"""What `preloader.learning.export` writes of this program's models, and of networks much like them.
+
+Each ends after as many steps as its tensors have entries. ``Loop``, ``Scan`` and ``If``, which hold graphs, are not
+among them: a ``Loop`` takes the number of its passes from a tensor.
+"""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
@@ -23,7 +38,7 @@ _MAX_DEPTH = 24
 _MODEL_GRAPH, _MODEL_OPSETS, _MODEL_FUNCTIONS = 7, 8, 25
 _OPSET_DOMAIN = 1
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
-_NODE_ATTRIBUTES, _NODE_DOMAIN = 5, 7
+_NODE_OPERATOR, _NODE_ATTRIBUTES, _NODE_DOMAIN = 4, 5, 7
 _GRAPH_NODES, _GRAPH_TENSORS, _GRAPH_SPARSE_TENSORS = 1, 5, 15
 _SPARSE_TENSOR_PARTS = (1, 2)
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE_TENSORS = (5, 10), (6, 11), (22, 23)
@@ -31,22 +46,26 @@ _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE_TENSORS = (5, 10), (6, 
 _Fields = Iterator[tuple[int, int | memoryview]]
 
 
-def check_onnx(model: bytes) -> None:
-    """Refuse a file that reaches out of itself.
+def check_onnx(model: bytes, operators: Collection[str] | None = OPERATORS) -> None:
+    """Refuse a file that reaches out of itself, or that has other operators than it may.
+
+    Args:
+        model: The file's content.
+        operators: What operators it may have; ``None`` for all of ONNX's own, which may take for ever.
 
     Raises:
-        BundleError: It is damaged, names other files, or has operators that are not ONNX's own.
+        BundleError: It is damaged, names other files, or has operators that it may not have.
     """
-    seen = False
+    graphs = 0
     for number, value in _fields(memoryview(model)):
         if number == _MODEL_GRAPH:
-            _check_graph(_message(value), 0)
-            seen = True
+            _check_graph(_message(value), 0, operators)
+            graphs += 1
         elif number == _MODEL_OPSETS:
             _check_opset(_message(value))
         elif number == _MODEL_FUNCTIONS:
             raise BundleError("the ONNX model defines functions of its own, which is not allowed in a bundle")
-    if not seen:
+    if not graphs:
         raise BundleError("the ONNX model is empty: it has no graph")
 
 
@@ -62,32 +81,44 @@ def _check_domain(domain: memoryview) -> None:
         raise BundleError(f"the ONNX model has operators of the domain {shown(name)}, and only ONNX's own are allowed")
 
 
-def _check_graph(graph: memoryview, depth: int) -> None:
+def _check_operator(name: memoryview, operators: Collection[str] | None) -> None:
+    operator = bytes(name).decode(errors="replace")
+    if operators is not None and operator not in operators:
+        raise BundleError(
+            f"the ONNX model cannot be run: it has the operator {shown(operator)}, and in a bundle only those are "
+            "allowed that this program's own exports have"
+        )
+
+
+def _check_graph(graph: memoryview, depth: int, operators: Collection[str] | None) -> None:
     if depth > _MAX_DEPTH:
         raise BundleError(f"the ONNX model has graphs in graphs, more than {_MAX_DEPTH} deep")
     for number, value in _fields(graph):
         if number == _GRAPH_NODES:
-            _check_node(_message(value), depth)
+            _check_node(_message(value), depth, operators)
         elif number == _GRAPH_TENSORS:
             _check_tensor(_message(value))
         elif number == _GRAPH_SPARSE_TENSORS:
             _check_sparse_tensor(_message(value))
 
 
-def _check_node(node: memoryview, depth: int) -> None:
+def _check_node(node: memoryview, depth: int, operators: Collection[str] | None) -> None:
     for number, value in _fields(node):
         if number == _NODE_DOMAIN:
             _check_domain(_message(value))
         elif number == _NODE_ATTRIBUTES:
-            _check_attribute(_message(value), depth)
+            _check_attribute(_message(value), depth, operators)
+    for number, value in _fields(node):  # only then, so that what reaches out is named before what is merely unknown
+        if number == _NODE_OPERATOR:
+            _check_operator(_message(value), operators)
 
 
-def _check_attribute(attribute: memoryview, depth: int) -> None:
+def _check_attribute(attribute: memoryview, depth: int, operators: Collection[str] | None) -> None:
     for number, value in _fields(attribute):
         if number in _ATTRIBUTE_TENSORS:
             _check_tensor(_message(value))
         elif number in _ATTRIBUTE_GRAPHS:
-            _check_graph(_message(value), depth + 1)
+            _check_graph(_message(value), depth + 1, operators)
         elif number in _ATTRIBUTE_SPARSE_TENSORS:
             _check_sparse_tensor(_message(value))
 

@@ -1,5 +1,7 @@
 """An ONNX model that reaches out of itself, is damaged, or is none, is refused before anything is run."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,9 +36,9 @@ def branch(tensor):
     return helper.make_graph([], "branch", [], [output], [tensor])
 
 
-def assert_refused(data, words):
+def assert_refused(data, words, **allowed):
     with pytest.raises(BundleError, match=words) as caught:
-        OnnxRuntime(data)
+        OnnxRuntime(data, **allowed)
     assert "\n" not in str(caught.value)
 
 
@@ -66,14 +68,61 @@ def test_weights_in_other_files_are_refused_wherever_they_are(place, tmp_path, m
     (tmp_path / "weights.bin").write_bytes(np.ones(2, np.float32).tobytes())
     monkeypatch.chdir(tmp_path)  # where onnxruntime would find them
     inside = numpy_helper.from_array(np.ones(2, np.float32), "w")
-    assert OnnxRuntime(place(inside).SerializeToString()).run({"x": np.zeros((1, 2), np.float32)})["y"].sum() == 2
+    runtime = OnnxRuntime(place(inside).SerializeToString(), operators=None)
+    assert runtime.run({"x": np.zeros((1, 2), np.float32)})["y"].sum() == 2
     assert_refused(place(external()).SerializeToString(), "keeps weights in other files")
+    assert_refused(place(external()).SerializeToString(), "keeps weights in other files", operators=None)
 
 
 def test_operators_of_other_domains_are_refused():
     foreign = [helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")]
     assert_refused(model(foreign, opsets=(("", 20), ("com.microsoft", 1))).SerializeToString(), "'com.microsoft'")
     assert_refused(model(foreign).SerializeToString(), "'com.microsoft'")
+
+
+def endless_loop(passes=2**62):
+    """A model that is as it should be in every way, and does nothing all day."""
+    scalar = partial(helper.make_tensor_value_info, shape=[])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Relu", ["before"], ["after"])],
+        "body",
+        [scalar("pass", TensorProto.INT64), scalar("go", TensorProto.BOOL), *same("before")],
+        [scalar("on", TensorProto.BOOL), *same("after")],
+    )
+    given = [numpy_helper.from_array(np.array(value), name) for name, value in (("passes", passes), ("go0", True))]
+    return model([helper.make_node("Loop", ["passes", "go0", "x"], ["y"], body=body)], given)
+
+
+def same(name):
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2])]
+
+
+def test_a_loop_of_ever_so_many_passes_is_refused():
+    row = {"x": np.ones((1, 2), np.float32)}
+    assert OnnxRuntime(endless_loop(3).SerializeToString(), operators=None).run(row)["y"].sum() == 2
+    assert_refused(endless_loop().SerializeToString(), "cannot be run: it has the operator 'Loop'")
+
+
+def test_a_branch_is_refused_as_is_what_is_hidden_in_one():
+    plain = inside_a_branch(numpy_helper.from_array(np.ones(2, np.float32), "w"))
+    assert_refused(plain.SerializeToString(), "the operator 'If'")
+    hidden = inside_a_branch(numpy_helper.from_array(np.ones(2, np.float32), "w"))
+    hidden.graph.node[0].attribute[0].g.node.extend(endless_loop().graph.node)
+    allowed = {"If", "Add", "Identity", "Relu"}
+    assert_refused(hidden.SerializeToString(), "the operator 'Loop'", operators=allowed)
+
+
+def test_onnxruntimes_own_format_is_not_read(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(model().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    own = (tmp_path / "model.ort").read_bytes()
+    assert own[4:8] == b"ORTM"  # which is how onnxruntime would tell it
+    with pytest.MonkeyPatch.context() as unchecked:
+        unchecked.setattr("preloader.prediction.onnx.check_onnx", lambda *_: None)
+        assert_refused(own, "cannot be run")
 
 
 def test_functions_are_refused():
