@@ -27,6 +27,7 @@ from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
+from preloader.prediction.opening import LimitedExecutor
 from preloader.prediction.shadow import SwapSettings
 from preloader.scheduling.execution import ThreadExecutor
 from preloader.scheduling.flights import Flight, loading
@@ -76,8 +77,7 @@ class PreloadManager:
         policy: What decides; as the settings name it unless given.
         eviction: What gives way; as the settings name it unless given.
         settings: Budget, tiers, timeouts, …
-        executor: Where blocking work (loaders, saving state) runs; threads unless given. The caller keeps the
-            ownership of one that it passes.
+        executor: Where blocking work (loaders, saving state) runs; threads unless given. The caller closes its own.
         state_dir: Where the predictor's state is restored from and saved to, regularly and at the end.
         event_log: Where events are recorded. The caller keeps the ownership.
         listeners: Called with every `Need` and `Preload` as it ends, on the loop; they must not block.
@@ -116,6 +116,7 @@ class PreloadManager:
         self._store = Store(self.settings.budget_bytes, eviction or make_eviction(self.settings.eviction))
         self._executor = executor or ThreadExecutor()
         self._owns_executor = executor is None
+        self._opener = LimitedExecutor(self._executor, self.settings.bundle_timeout_s)
         self._event_log = event_log
         swap, autosave_s = self._predictor, self.settings.autosave_s
         self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle)
@@ -168,7 +169,7 @@ class PreloadManager:
                 if isinstance(provider, UsesExecutor):
                     provider.use_executor(self._executor)
             if self._bundle is not None:
-                await self._predictor.adopt_bundle(self._bundle, self._executor, self.settings.steps)
+                await self._predictor.adopt_bundle(self._bundle, self._opener, self.settings.steps)
             await self._upkeep.restore()
             exits.push_async_callback(self._upkeep.aclose)
             exits.push_async_callback(self._loader.aclose, _SHUTDOWN_GRACE_S)
@@ -238,7 +239,7 @@ class PreloadManager:
             ClosedError: The manager is not running.
         """
         self._check_running()
-        await self._predictor.offer_bundle(bundle, self._executor, self.settings.steps)
+        await self._predictor.offer_bundle(bundle, self._opener, self.settings.steps)
 
     def swap_status(self) -> SwapStatus:
         """Return who predicts, which bundle is on trial or probation, and how they compare."""

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         eviction: Name of the eviction policy.
         autosave_s: How often the predictor's state is saved, where it is given a place.
         inference_timeout_s: After how long a prediction that runs off the loop is given up.
+        bundle_timeout_s: After how long a bundle that is being opened is given up.
         swap_every: While a bundle is on trial, or may be rolled back, every so manieth item is scored: that asks a
             predictor without stages once more, on the loop.
 
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     eviction: str = "predictive"
     autosave_s: float = 300.0
     inference_timeout_s: float = 5.0
+    bundle_timeout_s: float = 60.0
     swap_every: int = 1
 
     def __post_init__(self) -> None:
@@ -110,5 +112,6 @@ _RULES: dict[str, Rule] = {
     "eviction": _NAME,
     "autosave_s": _DURATION,
     "inference_timeout_s": _DURATION,
+    "bundle_timeout_s": _DURATION,
     "swap_every": _COUNT,
 }

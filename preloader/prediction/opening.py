@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any, TypeVar
 
 from preloader.errors import BundleError
 from preloader.events import Context
-from preloader.ports import Predictor
+from preloader.ports import Executor, Predictor
 from preloader.prediction.bundle import load_bundle
+
+T = TypeVar("T")
 
 
 def open_predictor(path: Path | str, kinds: Collection[str] | None = None, steps: int = 3) -> Predictor:
@@ -41,3 +45,36 @@ def open_with_digest(path: Path | str, kinds: Collection[str] | None = None, ste
         reason = " ".join(str(error).split()) or repr(error)
         raise BundleError(f"{path} cannot be used: {reason}") from error
     return predictor, bundle.digest
+
+
+class LimitedExecutor:
+    """Opens bundles where another executor does, and gives up one that takes too long.
+
+    A network may be written so that it computes for days, and a thread cannot be stopped: it is left behind.
+
+    Args:
+        executor: The other one; its owner closes it.
+        timeout_s: After how long a bundle is given up.
+    """
+
+    def __init__(self, executor: Executor, timeout_s: float) -> None:
+        self._executor = executor
+        self._timeout_s = timeout_s
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Return ``function(*args)``; see `preloader.ports.Executor`.
+
+        Raises:
+            BundleError: It took too long; the message names the first argument, which is the bundle.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s) as limit:
+                return await self._executor.run(function, *args)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            seconds = f"{self._timeout_s:g} s, which is Settings.bundle_timeout_s"
+            raise BundleError(f"{args[0]} was given up: it was not open and did not answer within {seconds}") from error
+
+    async def aclose(self) -> None:
+        """Do nothing: the other one's owner closes it."""

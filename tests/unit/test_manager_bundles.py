@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 
 import msgspec
 import pytest
@@ -285,3 +286,52 @@ def test_the_blocking_facade_offers_settles_and_tells(bundle):
         manager.settled()
         manager.offer(bundle)
         assert manager.swap_status().state is SwapState.TRIAL
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """Bundles do not open before the test is over."""
+    over = threading.Event()
+    monkeypatch.setattr("preloader.prediction.opening.load_bundle", lambda path: over.wait())
+    yield
+    over.set()
+
+
+def in_threads(bundle=None):
+    settings = Settings(bundle_timeout_s=0.05)
+    provider = FakeProvider({f"component:item{at}": Cost(0.1, 10) for at in range(12)})
+    return PreloadManager({"component": provider}, bundle=bundle, settings=settings)
+
+
+def test_a_bundle_that_never_opens_holds_up_no_start(bundle, caplog, hanging):
+    async def main():
+        async with in_threads(bundle) as manager:
+            for event in LATER:
+                manager.observe(event)
+            return said(manager), refused(manager)
+
+    assert asyncio.run(asyncio.wait_for(main(), 30)) == (learned(LATER).predict(CONTEXT), 1)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"the online predictor goes on alone: {bundle} was given up: it was not open and did not answer within 0.05 s, "
+        "which is Settings.bundle_timeout_s"
+    )
+
+
+def test_an_offered_bundle_that_never_opens_is_refused(bundle, hanging):
+    async def main():
+        async with in_threads() as manager:
+            with pytest.raises(BundleError, match=r"given up: .* within 0\.05 s"):
+                await manager.offer(bundle)
+            return manager.swap_status().state, refused(manager)
+
+    assert asyncio.run(asyncio.wait_for(main(), 30)) == (SwapState.STEADY, 1)
+
+
+def test_a_timeout_of_the_bundles_own_is_told_as_such(bundle, monkeypatch):
+    def raising(path):
+        raise TimeoutError("the disk does not answer")
+
+    monkeypatch.setattr("preloader.prediction.opening.load_bundle", raising)
+    with pytest.raises(BundleError, match="cannot be used: the disk does not answer"):
+        run(manager_of(), lambda manager: manager.offer(bundle))
