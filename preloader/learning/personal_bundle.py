@@ -14,6 +14,7 @@ from preloader.evaluation.cases import learnable
 from preloader.history import Session
 from preloader.learning.base import Base
 from preloader.learning.base_weights import decode_network, encode_weights
+from preloader.learning.catch_up import with_sessions
 from preloader.learning.examples import examples
 from preloader.learning.export import to_onnx
 from preloader.learning.forms import in_words
@@ -181,14 +182,4 @@ def _exported(base: Base, sessions: Sequence[Session]) -> tuple[bytes, list[str]
 def _fitted_on(bundle: Bundle, sessions: Sequence[Session]) -> FittedOn | None:
     """Return what base and adapters learned together; nothing where the base does not say."""
     before = bundle.manifest.fitted_on
-    if before is None:
-        return None
-    known = learned_of(bundle)
-    own = {session_hash(one.user, one.session): [event.time_s for event in one.events] for one in sessions}
-    latest = [time_s for times in own.values() for time_s in times]
-    return msgspec.structs.replace(
-        before,
-        sessions=sorted({*known, *own}),
-        events=before.events + sum(len(times) for name, times in own.items() if name not in known),
-        last_s=max(latest if before.last_s is None else [before.last_s, *latest]),
-    )
+    return None if before is None else with_sessions(before, sessions)

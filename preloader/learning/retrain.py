@@ -18,6 +18,7 @@ import msgspec
 from preloader.errors import BundleError, ConfigurationError
 from preloader.evaluation import BASELINES, Learn
 from preloader.history import Session, SplitRule, order_sessions
+from preloader.learning.catch_up import catch_up
 from preloader.learning.comparison import Compared, MakePredictor, compare, held_out
 from preloader.learning.fit import BESIDE, fit, learn
 from preloader.learning.fitted_bundle import save_fitted
@@ -61,7 +62,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         bundle: Where the bundle in service is.
         recipe: The recipe's name.
         against: What the candidate was compared with: ``in service``, or a baseline where nothing was.
-        learned: How many sessions the candidate learned.
+        learned: How many sessions the candidate learned before it was tested; it learns the others if it is promoted.
         newest: How many it was tested on.
         compared: The figures, by kind.
         command: The command that was run.
@@ -139,6 +140,11 @@ def _run(
 ) -> Entry:
     older, newest = _cut([seen(one, recipe) for one in order_sessions(sessions, SplitRule())], recipe, settings)
     bundle = load_bundle(service) if recovered(service).exists() else None
+    new = True
+    if bundle is not None:
+        known = _known(bundle, recipe)
+        new = any(_hash(one) not in known for one in older)
+        older, newest = _apart(bundle, older, newest, known) if new else (older, newest)
     told = partial(
         Entry,
         time_s=now_s,
@@ -148,10 +154,8 @@ def _run(
         newest=len(newest),
         command=command,
     )
-    if bundle is not None:
-        _check_apart(bundle, newest, recipe)
-        if not _new(bundle, older):
-            return told(verdict="nothing new", reason="the bundle in service has learned all the older sessions")
+    if bundle is not None and not new:
+        return told(verdict="nothing new", reason="the bundle in service has learned all the older sessions")
     workplace = _workplace(service)
     candidate = workplace / "candidate"
     try:
@@ -160,7 +164,8 @@ def _run(
         compared = _compare(made, bundle, older, newest, recipe, settings, on_step)
         promoted, reason = _judge(compared, against)
         if promoted:
-            promote(candidate, service)
+            catch_up(candidate, newest, workplace / "promoted")
+            promote(workplace / "promoted", service)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     verdict: Verdict = "promoted" if promoted else "kept"
@@ -175,8 +180,8 @@ def _cut(sessions: Sequence[Session], recipe: Recipe, settings: RetrainSettings)
     return older, newest
 
 
-def _check_apart(bundle: Bundle, newest: Sequence[Session], recipe: Recipe) -> None:
-    """Refuse to compare with a bundle that learned what it would be tested on, or predicts something else."""
+def _known(bundle: Bundle, recipe: Recipe) -> frozenset[str]:
+    """Return the hashes of what the bundle in service learned; refuse one that no recipe can be compared with."""
     manifest = bundle.manifest
     if manifest.fitted_on is None:
         raise ConfigurationError(f"{bundle.path} does not say what it learned from, so no test of it would be fair")
@@ -185,18 +190,23 @@ def _check_apart(bundle: Bundle, newest: Sequence[Session], recipe: Recipe) -> N
             f"{bundle.path} predicts {', '.join(manifest.kinds)}, and recipe {recipe.name!r} is for "
             f"{', '.join(recipe.data.kinds)}"
         )
-    shared = sum(manifest.fitted_on.holds(one.user, one.session) for one in newest)
-    if shared:
+    return frozenset(manifest.fitted_on.sessions)
+
+
+def _apart(
+    bundle: Bundle, older: Sequence[Session], newest: Sequence[Session], known: frozenset[str]
+) -> tuple[list[Session], list[Session]]:
+    """Move those of the newest sessions that the bundle in service has learned to those that the candidate learns."""
+    tested = [one for one in newest if _hash(one) not in known]
+    if not tested:
         raise ConfigurationError(
-            f"{bundle.path} learned from {shared:,} of the {len(newest):,} newest sessions: hold out fewer with "
-            "--newest, or wait for new ones"
+            f"{bundle.path} learned from {len(newest):,} of the {len(newest):,} newest sessions: wait for new ones"
         )
+    return [*older, *(one for one in newest if _hash(one) in known)], tested
 
 
-def _new(bundle: Bundle, older: Sequence[Session]) -> bool:
-    """Return whether there is a session that the bundle in service has not learned."""
-    known = set(bundle.manifest.fitted_on.sessions) if bundle.manifest.fitted_on else set()
-    return any(session_hash(one.user, one.session) not in known for one in older)
+def _hash(session: Session) -> str:
+    return session_hash(session.user, session.session)
 
 
 def _train(older: list[Session], recipe: Recipe, candidate: Path, command: str, on_step: OnStep) -> Bundle:

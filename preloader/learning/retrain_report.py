@@ -25,13 +25,14 @@ def report(entry: Entry) -> str:
     """Return the report, in Markdown."""
     when = datetime.fromtimestamp(entry.time_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
     rows = "".join(map(_row, entry.compared))
+    since = " It has learned the newest ones since, too." if entry.verdict == "promoted" else ""
     figures = f"\nThe candidate against {_other(entry)}, both on the same items:\n\n{_HEADER}{rows}" if rows else ""
     return f"""\
 # Retraining of {Path(entry.bundle).name}: {entry.verdict}
 
 {when}. Recipe `{entry.recipe}`; {entry.learned:,} older sessions to learn from, {entry.newest:,} newest to test on.
 
-{entry.reason[:1].upper()}{entry.reason[1:]}.
+{entry.reason[:1].upper()}{entry.reason[1:]}.{since}
 {figures}
 Made by
 

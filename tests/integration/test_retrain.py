@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from preloader.cli import build
 from preloader.errors import BundleError, BusyError, ConfigurationError, HistoryError
+from preloader.events import Context
 from preloader.history import Session, group_sessions
 from preloader.history.log import EventLog
 from preloader.learning.fit import fit
@@ -76,10 +77,15 @@ def test_a_better_candidate_is_promoted_and_the_old_bundle_kept(tmp_path):
     assert (previous_of(service) / "manifest.json").read_bytes() == old
     manifest = load_bundle(service).manifest
     assert manifest.fitted_on is not None
-    assert len(manifest.fitted_on.sessions) == 30
+    assert len(manifest.fitted_on.sessions) == 40  # the newest ones are learned once they have judged
     assert manifest.command == "preloader retrain …"
     assert [line["verdict"] for line in journal(service)] == ["promoted"]
     assert "promoted" in report(entry)
+    assert "learned the newest ones since" in report(entry)
+    assert "The 10 newest sessions" in (service / "CARD.md").read_text()
+    fresh = fit(Parts(sessions_of(40)[:-1], sessions_of(40)[-1:], sessions_of(40)), RECIPE).predictor
+    context = Context("user0", "new")
+    assert load_bundle(service).predictor().predict(context) == fresh.predict(context)
     assert not (tmp_path / ".service.retraining").exists()
 
 
@@ -138,12 +144,28 @@ def test_the_first_bundle_must_beat_counting(tmp_path):
 def test_a_bundle_that_knows_the_newest_sessions_is_refused(tmp_path):
     service = tmp_path / "service"
     every = sessions_of(40)
-    serve(service, every)
+    serve(service, every[20:])
     with pytest.raises(ConfigurationError, match="learned from 10 of the 10 newest sessions"):
         retrain(every, RECIPE, service, SETTINGS, now_s=1.0)
     save_bundle(service, load_bundle(service).snapshot)
     with pytest.raises(ConfigurationError, match="does not say what it learned from"):
         retrain(every, RECIPE, service, SETTINGS, now_s=1.0)
+
+
+def test_of_the_newest_sessions_those_are_tested_on_that_the_bundle_has_not_learned(tmp_path):
+    service = tmp_path / "service"
+    every = sessions_of(40)
+    serve(service, [*every[:2], *every[33:]])
+    entry = retrain(every, RECIPE, service, SETTINGS, now_s=1.0)
+    assert (entry.learned, entry.newest) == (37, 3)
+
+
+def test_a_night_after_a_promotion_finds_nothing_new_until_a_share_of_it_is(tmp_path):
+    service = tmp_path / "service"
+    serve(service, sessions_of(2))
+    verdicts = [retrain(sessions_of(count), RECIPE, service, SETTINGS, now_s=1.0).verdict for count in (40, 40, 45)]
+    assert verdicts == ["promoted", "nothing new", "nothing new"]
+    assert retrain(sessions_of(60), RECIPE, service, SETTINGS, now_s=1.0).verdict != "nothing new"
 
 
 def test_nothing_is_trained_where_nothing_is_new(tmp_path):
@@ -195,9 +217,9 @@ retrain(test_retrain.sessions_of(40), test_retrain.RECIPE, Path(sys.argv[1]), te
 """
 
 
-@pytest.mark.parametrize("renames", range(4))
+@pytest.mark.parametrize("renames", range(5))
 def test_a_run_killed_at_any_rename_leaves_a_whole_bundle_in_service(tmp_path, renames):
-    """The candidate takes its name; the old bundle steps aside; the candidate enters service; the old one is kept."""
+    """Candidate, and what it is having caught up, take their names; old aside; new in service; old one kept."""
     service = tmp_path / "service"
     old = serve(service, sessions_of(2))
     here = str(Path(__file__).parent)
@@ -205,7 +227,7 @@ def test_a_run_killed_at_any_rename_leaves_a_whole_bundle_in_service(tmp_path, r
     assert done.returncode == -signal.SIGKILL
     load_bundle(service).predictor()
     is_new = service.exists() and (service / "manifest.json").read_bytes() != old
-    assert is_new == (renames == 3)
+    assert is_new == (renames == 4)
     assert not journal_of(service).exists()
     entry = retrain(sessions_of(40), RECIPE, service, SETTINGS, now_s=2.0)
     assert entry.verdict == ("nothing new" if is_new else "promoted")
