@@ -14,6 +14,7 @@ from rich.table import Table
 from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, backend_of
 from preloader.cli.command import command_line
 from preloader.cli.histories import partitioned, progress, read_history, warn_of
+from preloader.cli.personal_out import bundle_of, check_out, remove_adapter, remove_bundle
 from preloader.errors import ConfigurationError, HistoryError
 from preloader.evaluation import Row, Task
 from preloader.evaluation.cases import items_of
@@ -72,7 +73,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Fit adapters to each user's fit part, keep those that help, and score them on the sessions held out."""
-    from preloader.learning.adapter_files import file_name, load_adapter, save_adapter
+    from preloader.learning.adapter_files import load_adapter, save_adapter
     from preloader.learning.personal_bundle import bases_of, save_personal
     from preloader.learning.personal_card import PersonalFacts
     from preloader.learning.personal_scores import scores_of
@@ -83,6 +84,8 @@ def run(
     tasks = _tasks(history, format_name, list(bases))
     settings = PersonalSettings()
     chosen, skipped = _chosen(users, tasks, list(bases), settings.min_sessions)
+    everybody = dict.fromkeys(user for of_kind in chosen.values() for user in of_kind)
+    check_out(out, base, everybody)
     results: list[Result] = []
     kept: dict[str, dict[str, PersonalFacts]] = {}
     work_places = backend_of(backend, jobs, scheduler)
@@ -94,6 +97,8 @@ def run(
                 if done.adapter is not None:
                     path = str(save_adapter(out / "adapters" / kind, done.adapter))
                     own = done.adapter.personal(base_of_kind)
+                else:
+                    remove_adapter(out / "adapters" / kind, done.user)
                 scores = scores_of(bundle, base_of_kind, own, _bare(tasks.of(done.user)[kind]))
                 if done.adapter is not None:
                     kept.setdefault(done.user, {})[kind] = PersonalFacts(
@@ -106,8 +111,10 @@ def run(
         adapters = {kind: load_adapter(out / "adapters" / kind, user, bases[kind]) for kind in told}
         personal = {kind: adapter.personal(bases[kind]) for kind, adapter in adapters.items()}
         fit = {one.session: one for kind, task in tasks.of(user).items() if kind in told for one in _bare(task).fit}
-        place = out / file_name(user).removesuffix(".safetensors")
-        save_personal(place, bundle, personal, list(fit.values()), command_line(context), told)
+        save_personal(bundle_of(out, user), bundle, personal, list(fit.values()), command_line(context), told)
+    for user in everybody:
+        if user not in kept:
+            remove_bundle(out, user)
     if as_json:
         document = {"base": str(base), "out": str(out), "users": results, "skipped": skipped}
         print(msgspec.json.encode(document).decode())

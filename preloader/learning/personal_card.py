@@ -14,6 +14,9 @@ from preloader.learning.personalise import Choice
 from preloader.prediction import Bundle
 from preloader.prediction.manifest import Facts, Source
 
+OWN_HISTORY = "a user's own history"
+"""The name of the source, in a manifest, that tells a user's own bundle from all others."""
+
 
 class PersonalFacts(msgspec.Struct, frozen=True):
     """What is to be told of one user's adapter for one kind.
@@ -106,7 +109,7 @@ def personal_facts(
         calibration={**before.calibration, **own},
         metrics={kind: msgspec.to_builtins(one) for kind, one in told.items()},
         verification={**before.verification, **{kind: list(words) for kind, words in verification.items()}},
-        sources=[*(before.sources or stated), Source(name="a user's own history", licence="not stated")],
+        sources=[*(before.sources or stated), Source(name=OWN_HISTORY, licence="not stated")],
     )
 
 

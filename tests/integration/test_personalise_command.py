@@ -1,6 +1,7 @@
 """``preloader personalise``, from a trained bundle to a bundle of one user's own."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from preloader.cli import build
 from preloader.history import write
 from preloader.history.partitions import write_partitions
+from preloader.learning.adapter_files import file_name
 from preloader.prediction import load_bundle
 from preloader.testing import random_events
 from tests.integration.held_users import watch
@@ -77,6 +79,44 @@ def test_unknown_users_and_bundles_without_a_network_are_refused(made):
     refused = run(*words, "--base", made / "absent")
     assert "absent" in str(refused.exception)
     assert not (made / "none").exists()
+
+
+def of_folder(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_bundle_is_written_into_or_replaced_but_a_personal_one(made, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(made / "b", base)
+    before = of_folder(base)
+    words = ("personalise", "--base", base, "--history", made / "own.jsonl", "--out")
+    for out in (base, base / "deep" / "er"):
+        assert f"--out {out} would write into the base itself" in str(run(*words, out).exception)
+    shutil.copytree(base, tmp_path / "other")
+    assert f"would write into the bundle {tmp_path / 'other'}" in str(run(*words, tmp_path / "other").exception)
+    place = tmp_path / "out" / file_name("user0").removesuffix(".safetensors")
+    shutil.copytree(base, place)
+    assert f"would replace {place}, which no run of personalise made" in str(run(*words, place.parent).exception)
+    assert of_folder(base) == of_folder(tmp_path / "other") == of_folder(place) == before
+    assert not (tmp_path / "out" / "adapters").exists()
+    on_itself = ("personalise", "--base", place, "--history", made / "own.jsonl", "--out", place.parent)
+    assert f"would replace the base, {place}" in str(run(*on_itself).exception)
+
+
+def test_of_a_user_who_keeps_the_base_nothing_of_an_earlier_run_stays(made, tmp_path, monkeypatch):
+    words = ("personalise", "--base", made / "b", "--history", made / "own.jsonl", "--out", tmp_path)
+    adapter = tmp_path / "adapters" / "component" / file_name("user0")
+    assert run(*words).exit_code == 0
+    assert run(*words).exit_code == 0  # its own bundle may be replaced
+    assert adapter.exists()
+    others = [tmp_path / "adapters" / "component" / "other.safetensors", tmp_path / "notes" / "mine.txt"]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("somebody's")
+    monkeypatch.setattr("preloader.learning.personalise._STANDARD_ERRORS", 1e9)
+    done = run(*words, "--json")
+    assert not json.loads(done.stdout)["users"][0]["kept"]
+    assert set(of_folder(tmp_path)) == {other.relative_to(tmp_path) for other in others}
 
 
 @pytest.fixture
