@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from preloader.history import Session
@@ -19,6 +19,18 @@ def name_of(path: Path | str) -> str:
     return household_name(str(path)) if HouseholdReader().detects(Path(path)) else str(path)
 
 
+def households_of(paths: Iterable[Path | str]) -> list[str]:
+    """Return the names of the simulated households that a history is of, without doubles; none if of anything else.
+
+    Raises:
+        HistoryError, ConfigurationError: As for `name_of`.
+    """
+    paths = list(paths)
+    if not all(HouseholdReader().detects(Path(path)) for path in paths):
+        return []
+    return sorted(set(map(name_of, paths)))
+
+
 def learned_from(fitted_on: FittedOn, paths: Sequence[str], sessions: Sequence[Session]) -> int:
     """Return how many of a history's sessions a bundle learned from.
 
@@ -29,9 +41,12 @@ def learned_from(fitted_on: FittedOn, paths: Sequence[str], sessions: Sequence[S
     """
     learned = set(fitted_on.sessions)
     names = dict.fromkeys([*map(name_of, paths), *paths])
+    households = households_of(paths)
+    only_namesakes = bool(fitted_on.households and households) and not set(fitted_on.households) & set(households)
 
     def hashes(one: Session) -> Iterator[str]:
-        yield session_hash(one.user, one.session)
+        if not only_namesakes:
+            yield session_hash(one.user, one.session)
         for name in names:  # where all users of a history share one assistant
             yield session_hash(shared_user(name, one.user), one.session)
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from preloader.cli.backends import BackendOption, JobsOption, SchedulerOption, backend_of
 from preloader.cli.command import command_line
 from preloader.cli.histories import progress, read_history
+from preloader.cli.learned import households_of
 from preloader.cli.train_sources import train_sources
 from preloader.errors import ConfigurationError, require
 from preloader.history import READERS
@@ -93,6 +94,8 @@ def run(
         parts = parts_of(read.sessions, read.rule, chosen, seed or 0)
     with progress("validating", total=work(parts, chosen)) as advance:
         fitted = fit(parts, chosen, workplace=workplace, backend=place, on_step=advance)
+    learned = msgspec.structs.replace(fitted.fitted_on, households=households_of([*history, *(validation or ())]))
+    fitted = msgspec.structs.replace(fitted, fitted_on=learned)
     manifest = save_fitted(out, fitted, chosen, command_line(context))
     shutil.rmtree(workplace, ignore_errors=True)
     if as_json:

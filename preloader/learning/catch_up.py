@@ -54,6 +54,7 @@ def with_sessions(before: FittedOn, sessions: Sequence[Session]) -> FittedOn:
     return msgspec.structs.replace(
         before,
         sessions=sorted({*known, *own}),
+        households=[],  # whoever called these sessions so
         events=before.events + sum(len(times) for name, times in own.items() if name not in known),
         last_s=max(latest if before.last_s is None else [before.last_s, *latest], default=None),
     )

@@ -26,6 +26,8 @@ class FittedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         description: Where it is from, in words.
         licence: Under which licence it stands.
         sessions: Hashes of the sessions (`session_hash`), sorted: none of them may be tested on.
+        households: Where all of them were simulated, by which households, as ``household:seed=7``: those of every seed
+            call their people and sessions alike, and are others. Not written where there are none.
         events: How many events.
         last_s: When the latest of them began, in seconds since 1970.
     """
@@ -34,6 +36,7 @@ class FittedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     description: str = ""
     licence: str = ""
     sessions: list[str] = []
+    households: list[str] = []
     events: int = 0
     last_s: float | None = None
 
@@ -133,6 +136,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
     table = msgspec.to_builtins(manifest)
     if manifest.facts is None:
         del table["facts"]  # so that manifests from before there were any still match their hash
+    if manifest.fitted_on is not None and not manifest.fitted_on.households:
+        del table["fitted_on"]["households"]  # likewise
     digest = sha256(msgspec.json.encode(table)).hexdigest()
     return msgspec.json.format(msgspec.json.encode({"manifest": table, "sha256": digest}), indent=1) + b"\n"
 
