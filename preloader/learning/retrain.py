@@ -17,6 +17,7 @@ import msgspec
 
 from preloader.errors import BundleError, ConfigurationError
 from preloader.evaluation import BASELINES, Learn
+from preloader.evaluation.cases import items_of
 from preloader.history import Session, SplitRule, order_sessions
 from preloader.learning.catch_up import catch_up
 from preloader.learning.comparison import Compared, MakePredictor, compare, held_out
@@ -41,12 +42,17 @@ class RetrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     Attributes:
         newest: How much of the sessions, the newest, is only tested on.
+        min_sessions: A verdict for the candidate takes so many of them with items of a kind: on one or two sessions
+            an interval over sessions is too narrow, or none at all.
+        min_items: And so many items of it.
         learn: Whether both learn while they are tested, as they do in service.
         bootstraps: How many resamples the intervals are made of.
         seed: Of them.
     """
 
     newest: Share = 0.1
+    min_sessions: Annotated[int, msgspec.Meta(ge=2)] = 20
+    min_items: Annotated[int, msgspec.Meta(ge=1)] = 100
     learn: Learn = "online"
     bootstraps: Annotated[int, msgspec.Meta(ge=1)] = 1_000
     seed: int = 0
@@ -156,13 +162,15 @@ def _run(
     )
     if bundle is not None and not new:
         return told(verdict="nothing new", reason="the bundle in service has learned all the older sessions")
+    if few := _too_few(newest, recipe, settings):
+        return told(verdict="kept", reason=few)
     workplace = _workplace(service)
     candidate = workplace / "candidate"
     try:
         made = _train(older, recipe, candidate, command, on_step)
         against = BESIDE if bundle is None else "in service"
         compared = _compare(made, bundle, older, newest, recipe, settings, on_step)
-        promoted, reason = _judge(compared, against)
+        promoted, reason = _judge(compared, against, settings)
         if promoted:
             catch_up(candidate, newest, workplace / "promoted")
             promote(workplace / "promoted", service)
@@ -251,10 +259,27 @@ def _baseline(kind: str, older: Sequence[Session]) -> Predictor:
     return predictor
 
 
-def _judge(compared: Sequence[Compared], against: str) -> tuple[bool, str]:
+def _too_few(newest: Sequence[Session], recipe: Recipe, settings: RetrainSettings) -> str:
+    """Return why no verdict can be had of the newest sessions; nothing where one can for a kind at least."""
+    found = []
+    for kind in recipe.data.kinds:
+        counts = [count for one in newest if (count := len(items_of(one, kind)))]
+        if len(counts) >= settings.min_sessions and sum(counts) >= settings.min_items:
+            return ""
+        found.append(
+            f"{len(counts):,} new session{'s' * (len(counts) != 1)} with {sum(counts):,} items of the kind {kind!r}"
+        )
+    return (
+        f"the test would have only {' and '.join(found)}, and a verdict takes {settings.min_sessions:,} sessions with "
+        f"{settings.min_items:,} items"
+    )
+
+
+def _judge(compared: Sequence[Compared], against: str, settings: RetrainSettings) -> tuple[bool, str]:
     """Return whether to promote, and why: better at something by more than chance, and worse at nothing."""
+    enough = [one for one in compared if one.sessions >= settings.min_sessions and one.items >= settings.min_items]
     worse = [one.kind for one in compared if one.worse]
-    better = [one.kind for one in compared if one.better]
+    better = [one.kind for one in enough if one.better]
     if worse:
         return False, f"the candidate is worse than {against} at {', '.join(worse)}, by more than chance"
     if better:

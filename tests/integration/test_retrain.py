@@ -32,7 +32,7 @@ RECIPE = Recipe(
     data=DataRecipe(format="jsonl", kinds=("component",), min_sessions=4, min_items=20),
     validation=ValidationRecipe(share=0.2, bootstraps=5),
 )
-SETTINGS = RetrainSettings(newest=0.25, learn="frozen", bootstraps=200)
+SETTINGS = RetrainSettings(newest=0.25, min_sessions=3, learn="frozen", bootstraps=200)
 RECIPE_TOML = """\
 name = "test"
 model = "online"
@@ -51,9 +51,9 @@ def sessions_of(count: int) -> list[Session]:
     return group_sessions(random_events(seed=11, users=1, sessions=count, length=30))
 
 
-def of_three_users() -> list[Session]:
+def of_three_users(sessions: int = 16) -> list[Session]:
     """Users with habits of their own, which counting for all in common does not tell apart."""
-    return group_sessions(random_events(seed=5, users=3, sessions=16, length=30))
+    return group_sessions(random_events(seed=5, users=3, sessions=sessions, length=30))
 
 
 def serve(path: Path, sessions: list[Session]) -> bytes:
@@ -87,6 +87,32 @@ def test_a_better_candidate_is_promoted_and_the_old_bundle_kept(tmp_path):
     context = Context("user0", "new")
     assert load_bundle(service).predictor().predict(context) == fresh.predict(context)
     assert not (tmp_path / ".service.retraining").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"newest": 0.02}, "only 1 new session with 27 items"),
+        (
+            {"min_sessions": 20},
+            "only 10 new sessions with 256 items of the kind 'component', and a verdict ",
+        ),
+        ({"min_items": 301}, "takes 3 sessions with 301 items"),
+    ],
+)
+def test_on_few_sessions_or_items_nothing_is_promoted(tmp_path, options, said):
+    service = tmp_path / "service"
+    old = serve(service, sessions_of(2))
+    entry = retrain(sessions_of(40), RECIPE, service, msgspec.structs.replace(SETTINGS, **options), now_s=1.0)
+    assert entry.verdict == "kept"
+    assert said in entry.reason
+    assert entry.reason in report(entry).replace("The test", "the test")
+    assert journal(service)[0]["reason"] == entry.reason
+    assert (service / "manifest.json").read_bytes() == old
+
+
+def test_without_more_said_a_verdict_takes_20_sessions_and_100_items():
+    assert (RetrainSettings().min_sessions, RetrainSettings().min_items) == (20, 100)
 
 
 def test_what_is_promoted_says_as_much_of_itself_as_what_is_trained(tmp_path):
@@ -240,7 +266,7 @@ def test_the_command_reads_the_event_log_and_tells_cron_what_it_did(tmp_path):
     log, recipe, service = tmp_path / "events.db", tmp_path / "recipe.toml", tmp_path / "service"
     recipe.write_text(RECIPE_TOML)
     with EventLog(log) as events:
-        events.append(event for session in of_three_users() for event in session.events)
+        events.append(event for session in of_three_users(28) for event in session.events)
     words = ["retrain", "--bundle", str(service), "--history", str(log), "--recipe", str(recipe)]
     done = CliRunner().invoke(build(), [*words, "--bootstraps", "100", "--newest", "0.25", "--learn", "frozen"])
     assert done.exit_code == 0, done.output
