@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from preloader.learning.aligned import aligned
 from preloader.learning.anonymous_examples import (
     NOTHING,
     AnonymousExamples,
@@ -75,18 +76,18 @@ def batch_of(
     present = np.arange(most) < counts[:, None]  # (batch, slots)
     rows = np.where(present, (ends - counts)[:, None] + np.arange(most), 0)
     batch = {
-        "candidates": torch.from_numpy(np.where(present[..., None], examples.candidates[rows], 0)).float(),
-        "present": torch.from_numpy(present).float(),
-        "around": torch.from_numpy(examples.around[chosen]).float(),
-        "recent": torch.from_numpy(examples.recent[chosen]).long(),
-        "flags": torch.from_numpy(examples.flags[chosen]).float(),
-        "labels": torch.from_numpy(examples.labels[chosen]),
-        "uses": torch.from_numpy(examples.uses[rows]).float(),  # (batch, slots, 2)
+        "candidates": aligned(np.where(present[..., None], examples.candidates[rows], 0)).float(),
+        "present": aligned(present).float(),
+        "around": aligned(examples.around[chosen]).float(),
+        "recent": aligned(examples.recent[chosen]).long(),
+        "flags": aligned(examples.flags[chosen]).float(),
+        "labels": aligned(examples.labels[chosen]),
+        "uses": aligned(examples.uses[rows]).float(),  # (batch, slots, 2)
     }
     given = np.arange(1, slots + 1) if generator is None else 1 + generator.random((len(chosen), slots)).argsort(axis=1)
     identities = np.zeros((len(chosen), most + 1), np.int64)
     identities[:, 1:] = given[..., :most]
-    return {**batch, "identities": torch.from_numpy(identities)}
+    return {**batch, "identities": aligned(identities)}
 
 
 def loss_of(network: AnonymousNetwork, batch: Batch, training: AnonymousTraining) -> Tensor:

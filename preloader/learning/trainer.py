@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preloader.learning.aligned import aligned
 from preloader.learning.descent import descend, follow, means_of, warmth, weight_of
 from preloader.learning.examples import NOTHING, UNKNOWN, Examples, ExampleSet
 from preloader.learning.network import SENTENCE, AnyNetwork, AveragedNetwork, SequenceNetwork
@@ -112,16 +113,16 @@ def batch_of(examples: ExampleSet, chosen: np.ndarray) -> dict[str, Tensor]:
 
 
 def _inputs(batch: Examples) -> dict[str, Tensor]:
-    arrays = {name: torch.from_numpy(array) for name, array in batch.arrays.items()}
-    return {**arrays, "users": torch.from_numpy(batch.users)}
+    arrays = {name: aligned(array) for name, array in batch.arrays.items()}
+    return {**arrays, "users": aligned(batch.users)}
 
 
 def loss_of(learner: Learner, examples: ExampleSet, chosen: np.ndarray, settings: TrainingSettings) -> Tensor:
     """Return the weighted loss of some examples."""
     batch = examples.take(chosen)
     told, uses = learner(_inputs(batch))  # (batch, steps, 1 + V), (batch, 2, 1 + V)
-    labels = torch.from_numpy(batch.labels)  # (batch, steps)
-    weights = torch.from_numpy(batch.weights)  # (batch,)
+    labels = aligned(batch.labels)  # (batch, steps)
+    weights = aligned(batch.weights)  # (batch,)
     loss = torch.zeros(())
     for step in range(labels.shape[1]):
         came = labels[:, step] != NOTHING
@@ -131,7 +132,7 @@ def loss_of(learner: Learner, examples: ExampleSet, chosen: np.ndarray, settings
         mean = (losses * weights * came).sum() / (weights * came).sum().clamp(min=1e-6)
         share = settings.later_weight if step else 1.0
         loss = loss + share * weight_of(step) * mean
-    return loss + settings.use_weight * _loss_of_uses(uses, torch.from_numpy(batch.uses))
+    return loss + settings.use_weight * _loss_of_uses(uses, aligned(batch.uses))
 
 
 def _loss_of_uses(odds: Tensor, used: Tensor) -> Tensor:
