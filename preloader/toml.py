@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -91,15 +91,32 @@ class TomlDocument:
         if isinstance(cause, ConfigurationError):
             return self.error((*keys, *filter(None, [cause.field])), str(cause).removeprefix(f"{cause.field} "))
         what, _, path = str(error).partition(" - at `$")
-        keys = (*keys, *_steps(path))
+        before, keys = len(keys), (*keys, *_steps(path))
         if unknown := re.fullmatch("Object contains unknown field `(.*)`", what, re.DOTALL):
             return self.error((*keys, unknown[1]), f"is unknown; {did_you_mean(unknown[1], type_.__struct_fields__)}")
         if missing := re.fullmatch("Object missing required field `(.*)`", what):
             return self.error((*keys, missing[1]), "is missing")
+        if re.fullmatch("Invalid enum value .*", what, re.DOTALL):
+            choices = choices_of(type_, keys[before:])
+            return self.error(keys, f"must be {choices or 'another'}, not {shown(self.value(keys))}")
         expected = what.removeprefix("Expected ").partition(", got ")[0]
         for jargon, word in (("`", ""), (" | null", ""), ("object", "table")):
             expected = expected.replace(jargon, word)
         return self.error(keys, f"must be {expected}, not {shown(self.value(keys))}")
+
+
+def choices_of(type_: Any, path: Keys) -> str:
+    """Return the literals that are allowed at a path inside a type, in words; nothing where there are none."""
+    for step in path:
+        if isinstance(step, str):
+            fields = (
+                msgspec.structs.fields(type_) if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else ()
+            )
+            type_ = next((field.type for field in fields if field.encode_name == step), None)
+        else:
+            type_ = next(iter(get_args(type_)), None)
+    literals = [value for one in (type_, *get_args(type_)) if get_origin(one) is Literal for value in get_args(one)]
+    return " or ".join(map(repr, literals))
 
 
 def _steps(path: str) -> Keys:

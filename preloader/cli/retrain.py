@@ -17,8 +17,9 @@ import typer
 from preloader.cli.command import command_line
 from preloader.cli.evaluate import LearnChoice
 from preloader.cli.histories import progress, read_history
-from preloader.errors import BundleError, BusyError
+from preloader.errors import BundleError, BusyError, ConfigurationError
 from preloader.history import READERS
+from preloader.learning.anonymous_recipe import is_anonymous
 from preloader.learning.joblock import job_lock
 from preloader.learning.promotion import previous_of
 from preloader.learning.promotion import roll_back as put_back
@@ -61,6 +62,11 @@ def run(
     from preloader.learning.retrain import RetrainSettings, retrain
     from preloader.learning.retrain_report import report_of, write_report
 
+    if is_anonymous(recipe):
+        raise ConfigurationError(
+            f"{recipe}: a model 'anonymous' is of no history and cannot be retrained on one: name a recipe of model "
+            "'online' or 'sequence', which is compared with the bundle in service, whatever that is of"
+        )
     chosen = read_recipe(recipe, assignments or ())
     read = read_history(history, format_name)
     data = msgspec.structs.replace(chosen.data, format=read.format)

@@ -14,7 +14,7 @@ from preloader.errors import ConfigurationError
 from preloader.learning.settings import Count, NetworkSettings, TrainingSettings
 from preloader.prediction.features import FeatureSettings
 from preloader.prediction.settings import OnlineSettings
-from preloader.toml import TomlDocument, did_you_mean
+from preloader.toml import TomlDocument, choices_of, did_you_mean
 
 Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 LinearName = Literal["logistic"]
@@ -200,6 +200,8 @@ def overridden(recipe: R, override: str) -> R:
         return msgspec.convert(whole, type(recipe))
     except msgspec.ValidationError as error:
         reason = str(error.__cause__ or error)
+        if reason.startswith("Invalid enum value") and (choices := choices_of(type(recipe), tuple(names))):
+            reason = f"{field.strip()} must be {choices}, not {shown(table[names[-1]])}"
         raise ConfigurationError(f"--set {override!r}: {reason}") from None
 
 

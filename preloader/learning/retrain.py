@@ -237,7 +237,7 @@ def _compare(
     drops = recipe.data.repeats == "dropped"
     found = []
     for kind in recipe.data.kinds:
-        other: MakePredictor = partial(_baseline, kind, older) if bundle is None else bundle.predictor
+        other: MakePredictor = partial(_baseline if bundle is None else partial(_served, bundle), kind, older)
         task = held_out(newest, kind, drop_repeats=drops)
         found.append(
             compare(
@@ -251,6 +251,20 @@ def _compare(
             )
         )
     return [one for one in found if one is not None]
+
+
+def _served(bundle: Bundle, kind: str, older: Sequence[Session]) -> Predictor:
+    """Return the predictor in service; one without a vocabulary counts what it has not learned first.
+
+    It knows no key before it has met it, as `preloader evaluate` has it: beside a candidate that has met all of them,
+    a bundle that has met none would be bound to lose.
+    """
+    if bundle.manifest.kinds is not None:
+        return bundle.predictor()
+    predictor = bundle.predictor(kinds=(kind,))
+    known = frozenset(bundle.manifest.fitted_on.sessions if bundle.manifest.fitted_on else ())
+    learn(predictor, [one for one in older if _hash(one) not in known])
+    return predictor
 
 
 def _baseline(kind: str, older: Sequence[Session]) -> Predictor:

@@ -20,7 +20,7 @@ from preloader.learning.fit import fit
 from preloader.learning.joblock import job_lock
 from preloader.learning.parts import Parts
 from preloader.learning.promotion import previous_of, roll_back
-from preloader.learning.recipe import DataRecipe, Recipe, ValidationRecipe
+from preloader.learning.recipe import DataRecipe, Recipe, ValidationRecipe, read_recipe
 from preloader.learning.retrain import RetrainSettings, journal_of, retrain
 from preloader.learning.retrain_report import report
 from preloader.prediction import OnlinePredictor, load_bundle, save_bundle
@@ -209,6 +209,30 @@ def test_too_little_history_and_other_kinds_are_refused(tmp_path):
     tools = msgspec.structs.replace(RECIPE, data=msgspec.structs.replace(RECIPE.data, kinds=("tool",)))
     with pytest.raises(HistoryError, match="0 items of the kind 'tool'"):
         retrain(sessions_of(40), tools, tmp_path / "service", SETTINGS, now_s=1.0)
+
+
+def test_a_bundle_without_a_vocabulary_counts_what_the_candidate_has_learned_before_it_is_compared(tmp_path):
+    """Untaught, it would be a predictor that has seen nothing beside one that has seen everything."""
+    service = tmp_path / "service"
+    fitted_on = fit(Parts(sessions_of(3)[:2], sessions_of(3)[2:], sessions_of(3)), RECIPE).fitted_on
+    elsewhere = msgspec.structs.replace(fitted_on, sessions=[], events=0)
+    save_bundle(service, OnlinePredictor().snapshot(), fitted_on=elsewhere)
+    entry = retrain(sessions_of(40), RECIPE, service, SETTINGS, now_s=1.0)
+    assert entry.verdict == "kept"
+    assert entry.compared[0].log_loss[0] == entry.compared[0].log_loss[1]  # the same predictor, and as much learned
+
+
+def test_a_recipe_without_a_history_of_its_own_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "history.jsonl").write_text("")
+    (tmp_path / "recipe.toml").write_text('name = "a"\nmodel = "anonymous"\n')
+    words = ["--history", str(tmp_path / "history.jsonl"), "--recipe", str(tmp_path / "recipe.toml")]
+    done = CliRunner().invoke(build(), ["retrain", "--bundle", str(tmp_path / "service"), *words])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "cannot be retrained" in str(done.exception)
+    assert "'online' or 'sequence'" in str(done.exception)
+    (tmp_path / "recipe.toml").write_text(RECIPE_TOML)
+    with pytest.raises(ConfigurationError, match="--set 'model=other': model must be 'online' or 'sequence', not 'ot"):
+        read_recipe(tmp_path / "recipe.toml", ["model=other"])
 
 
 def test_two_runs_exclude_each_other_and_a_dead_one_locks_nothing(tmp_path):

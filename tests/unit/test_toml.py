@@ -1,3 +1,6 @@
+from typing import Literal
+
+import msgspec
 import pytest
 
 from preloader.errors import ConfigurationError
@@ -94,3 +97,27 @@ def test_keys_are_shown_as_written():
 )
 def test_what_would_be_right(name, known, words):
     assert did_you_mean(name, known) == words
+
+
+class Choosing(msgspec.Struct, frozen=True):
+    one: Literal["a", "b"] = "a"
+    maybe: Literal["a"] | None = None
+    several: tuple[Literal["fp16", "fp32"], ...] = ()
+
+
+class Nested(msgspec.Struct, frozen=True):
+    deep: Choosing = Choosing()
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ('[deep]\none = "c"', "x.toml:2, field 'deep.one': must be 'a' or 'b', not 'c'"),
+        ('[deep]\nmaybe = "c"', "x.toml:2, field 'deep.maybe': must be 'a', not 'c'"),
+        ('[deep]\nseveral = ["fp16", "fp8"]', "x.toml:2, field 'deep.several[1]': must be 'fp16' or 'fp32', not 'fp8'"),
+    ],
+)
+def test_of_a_choice_all_that_is_allowed_is_named(written, message):
+    with pytest.raises(ConfigurationError) as refusal:
+        TomlDocument(written, "x.toml").convert((), Nested)
+    assert str(refusal.value) == message
