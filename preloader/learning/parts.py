@@ -12,6 +12,7 @@ from preloader.evaluation.cases import items_of, without_repeats
 from preloader.history import Session, SplitRule, order_sessions, split_sessions
 from preloader.history.annotations import without_annotations
 from preloader.learning.recipe import Recipe
+from preloader.prediction.manifest import MAX_SESSIONS
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ def parts_given(
     whole = [seen(one, recipe) for one in order_sessions(fit, rule, seed)]
     held = [seen(one, recipe) for one in order_sessions(validation, rule, seed)]
     check_size(whole, recipe)
+    _check_count(len(whole) + len(held))
     check_apart(whole, held, "to learn from", "to validate on")
     return Parts(whole, held, whole)
 
@@ -113,13 +115,22 @@ def count_items(sessions: Sequence[Session], recipe: Recipe) -> dict[str, int]:
     return {kind: sum(len(items_of(session, kind)) for session in sessions) for kind in recipe.data.kinds}
 
 
+def _check_count(sessions: int) -> None:
+    if sessions > MAX_SESSIONS:
+        raise HistoryError(
+            f"the history leaves {sessions:,} sessions to learn from, and a bundle can name {MAX_SESSIONS:,}: "
+            "give fewer users, or a shorter history"
+        )
+
+
 def check_size(sessions: Sequence[Session], recipe: Recipe) -> None:
-    """Check that there is enough to learn from.
+    """Check that there is enough to learn from, and no more than a bundle can name.
 
     Raises:
-        HistoryError: There is not.
+        HistoryError: There is not, or there is more.
     """
     data = recipe.data
+    _check_count(len(sessions))
     if len(sessions) < max(data.min_sessions, 2):
         raise HistoryError(
             f"the history leaves {len(sessions)} sessions to learn from, and recipe {recipe.name!r} needs at least "

@@ -108,7 +108,8 @@ def save_bundle(
         The manifest.
 
     Raises:
-        BundleError: ``path`` is something else than a bundle, or cannot be written; or a file does not belong into one.
+        BundleError: ``path`` is something else than a bundle, or cannot be written; or a file does not belong into one,
+            or is larger than could be read again.
     """
     path = Path(path)
     contents = {STATE: _encode_state(snapshot.meta), ARRAYS: encode_arrays(snapshot.arrays)}
@@ -131,7 +132,7 @@ def save_bundle(
         recover(path)
         if path.exists() and not (path / MANIFEST).is_file():
             raise BundleError(f"{path} exists and is no bundle: it is not replaced")
-        write_files(path, {**contents, MANIFEST: encode_manifest(manifest)})
+        _write(path, {**contents, MANIFEST: encode_manifest(manifest)})
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
     return manifest
@@ -162,6 +163,13 @@ def load_bundle(path: Path | str) -> Bundle:
         return Bundle(path, manifest, Snapshot(meta, decode_arrays(files[ARRAYS])), further)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
+
+
+def _write(path: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        write_files(path, files)
+    except BundleError as error:
+        raise BundleError(f"{path} is not written, since it could not be read again: {error}") from error
 
 
 def _encode_state(meta: dict[str, Any]) -> bytes:

@@ -103,8 +103,12 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
     """Replace a bundle by another: all of it, or nothing. Whoever the umask lets may read it.
 
     Raises:
+        BundleError: It could not be read again: a file is too large, or there are too many.
         OSError: It cannot be written; what was there stays.
     """
+    for name, data in files.items():
+        _check_size(name, len(data))
+    _check_total(files)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     made = draft / path.name  # within: a temporary directory is its owner's alone, this one is as the umask has it

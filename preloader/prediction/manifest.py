@@ -14,6 +14,9 @@ from preloader.prediction.bundle_files import NAME
 SCHEMA = 1
 _HASH_DIGITS = 10
 
+MAX_SESSIONS = 900_000
+"""How many sessions a manifest can name: each takes 18 bytes of a file that may have 16 MiB."""
+
 FileName = Annotated[str, msgspec.Meta(pattern=NAME)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
@@ -41,7 +44,10 @@ class FittedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     last_s: float | None = None
 
     def holds(self, user: str, session: str) -> bool:
-        """Return whether a session was learned from, and so may not be tested on."""
+        """Return whether a session was learned from, and so may not be tested on.
+
+        It looks through all of them: whoever asks for many makes a set of `sessions` first.
+        """
         return session_hash(user, session) in self.sessions
 
 

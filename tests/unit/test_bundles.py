@@ -22,7 +22,7 @@ from preloader.ports import Snapshot
 from preloader.prediction import FittedOn, OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.arrays import decode_arrays, encode_arrays
 from preloader.prediction.bundle_files import write_files
-from preloader.prediction.manifest import encode_manifest, session_hash
+from preloader.prediction.manifest import MAX_SESSIONS, encode_manifest, session_hash
 from preloader.testing import random_events
 
 FILES = ("manifest.json", "state.json", "arrays.npz", "CARD.md")
@@ -277,6 +277,23 @@ def test_a_writer_that_fails_leaves_the_old_bundle(bundle, saved, monkeypatch):
         save_bundle(bundle, Snapshot({"predictor": "online"}, {}))
     assert {name: (bundle / name).read_bytes() for name in FILES} == before
     assert [entry.name for entry in bundle.parent.iterdir()] == [bundle.name]
+
+
+def test_what_could_not_be_read_again_is_not_written(bundle, saved):
+    before = (bundle / "manifest.json").read_bytes()
+    many = FittedOn(format="jsonl", sessions=[f"{number:010x}" for number in range(940_000)])
+    with pytest.raises(BundleError) as caught:
+        save_bundle(bundle, saved[1].snapshot(), fitted_on=many)
+    larger = "manifest.json is larger than 16,777,216 bytes"
+    assert str(caught.value) == f"{bundle} is not written, since it could not be read again: {larger}"
+    assert (bundle / "manifest.json").read_bytes() == before
+    assert [entry.name for entry in bundle.parent.iterdir()] == [bundle.name]
+
+
+def test_a_manifest_can_name_as_many_sessions_as_may_be_learned(tmp_path, saved):
+    most = FittedOn(format="jsonl", sessions=[f"{number:010x}" for number in range(MAX_SESSIONS)])
+    save_bundle(tmp_path / "bundle", saved[1].snapshot(), fitted_on=most)
+    assert len(load_bundle(tmp_path / "bundle").manifest.fitted_on.sessions) == MAX_SESSIONS
 
 
 @pytest.mark.parametrize(("umask", "directory", "file"), [(0o077, 0o700, 0o600), (0o022, 0o755, 0o644)])

@@ -169,6 +169,16 @@ def names(sessions):
     return [(one.user, one.session) for one in sessions]
 
 
+def test_more_sessions_than_a_bundle_can_name_are_refused_before_anything_is_trained(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("preloader.learning.parts.MAX_SESSIONS", 12)
+    with pytest.raises(HistoryError, match="sessions to learn from, and a bundle can name 12: give fewer users"):
+        trained(recipe, tmp_path / "bundle")
+    held = ("--validation", "household:seed=2,users=2,days=6")
+    monkeypatch.setattr("preloader.learning.parts.MAX_SESSIONS", len(load_sessions([HOUSEHOLD], "household")))
+    with pytest.raises(HistoryError, match="a bundle can name"):
+        trained(recipe, tmp_path / "bundle", *held)
+
+
 def test_a_history_that_is_too_small_is_refused(recipe, tmp_path):
     for more, words in (
         (("--set", "data.min_sessions=1000"), "sessions to learn from"),
