@@ -6,6 +6,7 @@ that is too large is refused before its content is looked at.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -110,7 +111,8 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
         _check_size(name, len(data))
     _check_total(files)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    draft = Path(mkdtemp(prefix=_draft_prefix(path), dir=path.parent))
+    lock = _locked(draft)  # until the end, however that comes: it tells `recover` that somebody is at work
     made = draft / path.name  # within: a temporary directory is its owner's alone, this one is as the umask has it
     try:
         made.mkdir()
@@ -126,6 +128,8 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(previous, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def recovered(path: Path) -> Path:
@@ -135,12 +139,46 @@ def recovered(path: Path) -> Path:
 
 
 def recover(path: Path) -> None:
-    """Bring the old bundle back if the last writer was killed between two renames; remove it if that was later."""
+    """Bring the old bundle back if the last writer was killed between two renames; remove it if that was later.
+
+    What writers had begun that were killed is removed, too.
+    """
     previous = aside_of(path)
     if path.exists():
         shutil.rmtree(previous, ignore_errors=True)
     elif previous.exists():
         previous.rename(path)
+    for draft in _drafts(path):
+        lock = _locked(draft)
+        if lock is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+            os.close(lock)
+
+
+def _draft_prefix(path: Path) -> str:
+    return f".{path.name}.draft-"
+
+
+def _drafts(path: Path) -> list[Path]:
+    try:
+        beside = list(path.parent.iterdir())
+    except OSError:  # no such directory, say: then there are none
+        return []
+    return [one for one in beside if one.name.startswith(_draft_prefix(path)) and not one.is_symlink()]
+
+
+def _locked(draft: Path) -> int | None:
+    """Return an open descriptor that locks a draft; ``None`` where another holds it, or nothing can be locked."""
+    try:
+        descriptor = os.open(draft, _DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _read(path: Path, prefix: str) -> dict[str, bytes]:

@@ -5,7 +5,10 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +24,7 @@ from preloader.events import Context
 from preloader.ports import Snapshot
 from preloader.prediction import FittedOn, OnlinePredictor, load_bundle, save_bundle
 from preloader.prediction.arrays import decode_arrays, encode_arrays
-from preloader.prediction.bundle_files import write_files
+from preloader.prediction.bundle_files import recover, write_files
 from preloader.prediction.manifest import MAX_SESSIONS, encode_manifest, session_hash
 from preloader.testing import random_events
 
@@ -321,6 +324,49 @@ def test_a_writer_killed_between_its_renames_loses_nothing(bundle, saved):
     save_bundle(bundle, saved[1].snapshot())
     assert [entry.name for entry in bundle.parent.iterdir()] == [bundle.name]
     assert load_bundle(bundle).manifest.fitted_on is None
+
+
+KILLED = """
+import os, signal, sys
+from preloader.ports import Snapshot
+from preloader.prediction import save_bundle
+
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+save_bundle(sys.argv[1], Snapshot({"predictor": "online"}, {}))
+"""
+
+
+def beside(path):
+    return sorted(entry.name for entry in path.parent.iterdir() if entry != path)
+
+
+def test_what_a_killed_writer_had_begun_is_removed_by_the_next(bundle, saved):
+    before = (bundle / "manifest.json").read_bytes()
+    assert subprocess.run([sys.executable, "-c", KILLED, bundle], check=False).returncode == -signal.SIGKILL
+    assert (bundle / "manifest.json").read_bytes() == before
+    (left,) = beside(bundle)
+    assert left.startswith(".bundle.draft-")
+    save_bundle(bundle, saved[1].snapshot())
+    assert beside(bundle) == []
+
+
+def test_what_a_writer_is_at_work_on_is_left_alone_as_are_others_files(bundle, saved, monkeypatch):
+    others = [".bundle.training", ".bundle2.draft-x", "bundle.draft-x"]
+    for name in others:
+        bundle.with_name(name).mkdir()
+    fsync, seen = os.fsync, []
+
+    def meanwhile(descriptor):
+        if not seen:
+            seen.append(beside(bundle))
+            recover(bundle)
+            assert beside(bundle) == seen[0]
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    save_bundle(bundle, saved[1].snapshot())
+    assert len(seen[0]) == len(others) + 1
+    assert beside(bundle) == sorted(others)
 
 
 def test_what_is_missing_or_no_directory_is_refused(tmp_path):
