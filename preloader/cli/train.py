@@ -24,6 +24,7 @@ from preloader.learning.fit import Fitted, fit, work
 from preloader.learning.fitted_bundle import save_fitted
 from preloader.learning.parts import parts_given, parts_of
 from preloader.learning.recipe import read_recipe
+from preloader.prediction.bundle import check_place
 
 
 def register(app: typer.Typer) -> None:
@@ -63,6 +64,7 @@ def run(
     A recipe with model = "anonymous" learns from several histories, each of which is matched to the source of its
     format. It trains in minutes, and is not gone on with by --resume.
     """
+    check_place(out)
     place = backend_of(backend, jobs, scheduler)
     if is_anonymous(recipe):
         given = {"--format": format_name, "--validation": validation, "--fit-percent": fit_percent, "--resume": resume}

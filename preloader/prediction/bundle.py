@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -130,12 +131,31 @@ def save_bundle(
     )
     try:
         recover(path)
-        if path.exists() and not (path / MANIFEST).is_file():
-            raise BundleError(f"{path} exists and is no bundle: it is not replaced")
+        check_place(path)
         _write(path, {**contents, MANIFEST: encode_manifest(manifest)})
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
     return manifest
+
+
+def check_place(path: Path | str) -> None:
+    """Check that a bundle may be written somewhere, as is worth doing before the work that it takes.
+
+    Raises:
+        BundleError: Something is there that is no bundle, or a directory on the way there is none, or cannot be
+            written to.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not (path / MANIFEST).is_file():
+            raise BundleError(f"{path} exists and is no bundle: it is not replaced")
+        way = next(one for one in path.absolute().parents if one.exists())
+    except OSError as error:  # a directory that may not be looked into, say
+        raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
+    if not way.is_dir():
+        raise BundleError(f"{path} cannot be written: {way} is no directory")
+    if not os.access(way, os.W_OK | os.X_OK):
+        raise BundleError(f"{path} cannot be written: nothing may be written to {way}")
 
 
 def load_bundle(path: Path | str) -> Bundle:

@@ -179,6 +179,25 @@ def test_more_sessions_than_a_bundle_can_name_are_refused_before_anything_is_tra
         trained(recipe, tmp_path / "bundle", *held)
 
 
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("thesis.txt", "exists and is no bundle: it is not replaced"),
+        ("photos", "exists and is no bundle: it is not replaced"),
+        ("thesis.txt/bundle", "cannot be written: {}/thesis.txt is no directory"),
+    ],
+)
+@pytest.mark.parametrize("model", ["online", "anonymous"])
+def test_a_place_that_is_no_bundles_is_refused_before_the_work(recipe, tmp_path, out, reason, model):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    (tmp_path / "photos").mkdir()
+    recipe.write_text(RECIPE.replace('"online"', f'"{model}"', 1))
+    before = sorted(tmp_path.rglob("*"))
+    result = run("train", "--history", tmp_path / "missing.jsonl", "--recipe", recipe, "--out", tmp_path / out)
+    assert str(result.exception) == f"{tmp_path / out} {reason.format(tmp_path)}"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_history_that_is_too_small_is_refused(recipe, tmp_path):
     for more, words in (
         (("--set", "data.min_sessions=1000"), "sessions to learn from"),
