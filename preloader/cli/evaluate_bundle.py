@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from preloader.cli.learned import learned_from
+from preloader.cli.learned import check_kind, learned_from
 from preloader.errors import ConfigurationError
 from preloader.evaluation import Candidate, Task
 from preloader.evaluation.alone import ExpertAlone
@@ -80,8 +80,7 @@ class ScoredBundle:
                 not say what it learned from.
         """
         path, manifest = self.bundle.path, self.bundle.manifest
-        if manifest.kinds is not None and task.kind not in manifest.kinds:
-            raise ConfigurationError(f"{path} predicts {', '.join(manifest.kinds)}, and the target is {task.kind!r}")
+        check_kind(self.bundle, task.kind)
         if manifest.fitted_on is None:
             raise ConfigurationError(
                 f"{path} does not say what it learned from, so it cannot be kept apart from a test"

@@ -1,12 +1,14 @@
-"""Whether a bundle learned from sessions that it is to be judged on."""
+"""Whether a bundle can be judged on a history: whether it predicts what is asked for, and did not learn from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from preloader.errors import ConfigurationError
 from preloader.history import Session
 from preloader.history.household import HouseholdReader, household_name
+from preloader.prediction import Bundle
 from preloader.prediction.manifest import FittedOn, session_hash, shared_user
 
 
@@ -17,6 +19,17 @@ def name_of(path: Path | str) -> str:
         HistoryError, ConfigurationError: It is the spec of a household, and a wrong one.
     """
     return household_name(str(path)) if HouseholdReader().detects(Path(path)) else str(path)
+
+
+def check_kind(bundle: Bundle, kind: str) -> None:
+    """Check that a bundle predicts a kind.
+
+    Raises:
+        ConfigurationError: It is of others.
+    """
+    kinds = bundle.manifest.kinds
+    if kinds is not None and kind not in kinds:
+        raise ConfigurationError(f"{bundle.path} predicts {', '.join(kinds)}, and the target is {kind!r}")
 
 
 def households_of(paths: Iterable[Path | str]) -> list[str]:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from preloader.cli.histories import History
-from preloader.cli.learned import learned_from
+from preloader.cli.learned import check_kind, learned_from
 from preloader.components.registry import ComponentRegistry
 from preloader.errors import ConfigurationError, require
 from preloader.history.household import HouseholdReader, read_household
@@ -238,11 +238,12 @@ def _learned(plan: Plan, source: Source, bar: Progress) -> Callable[[], Predicto
 
 
 def _unseen(bundle: Bundle, paths: Sequence[str], plan: Plan) -> Bundle:
-    """Return the bundle, unless it learned from what is to be replayed.
+    """Return the bundle, unless it learned from what is to be replayed, or predicts other kinds.
 
     Raises:
-        ConfigurationError: It did.
+        ConfigurationError: It did, or does.
     """
+    check_kind(bundle, plan.kind)
     fitted_on = bundle.manifest.fitted_on
     known = learned_from(fitted_on, paths, plan.test) if fitted_on else 0
     if known:

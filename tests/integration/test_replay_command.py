@@ -96,6 +96,15 @@ def test_a_bundle_that_has_seen_the_test_is_refused(run_cli, history, tmp_path):
     assert "was fitted on 4 of the 4 sessions to be replayed" in err
 
 
+def test_a_bundle_of_other_kinds_is_refused_as_evaluate_does(run_cli, history, tmp_path):
+    save_bundle(tmp_path / "bundle", OnlinePredictor(kinds=("lamp", "door"), horizon=3).snapshot())
+    sentence = f"{tmp_path / 'bundle'} predicts lamp, door, and the target is {KIND!r}"
+    for command, named in (("replay", "--component"), ("evaluate", "--target")):
+        code, out, err = run_cli(command, history, named, KIND, "--bundle", tmp_path / "bundle")
+        assert (code, out) == (2, "")
+        assert sentence in " ".join(err.split())
+
+
 def test_a_simulated_household_declares_its_components(run_cli):
     code, out, _ = run_cli("replay", "household:seed=3,users=2,days=7", "--json")
     printed = msgspec.json.decode(out)
