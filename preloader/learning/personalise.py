@@ -40,6 +40,8 @@ FloatArray = NDArray[np.float32]
 
 _MOST_NEW_KEYS = 256
 _STANDARD_ERRORS = 2.0  # by which an adapter must beat the base, so that it is not kept by chance
+_LEAST_THAT_CHOOSE = 3
+"""Sessions, where that is at most half of them: how sure a gain is, the items of one cannot tell by themselves."""
 
 
 class PersonalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +54,7 @@ class PersonalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         epochs: How often a user's sessions are seen at most.
         patience: After how many epochs without a gain the fitting ends.
         batch: How many examples at once.
-        held_out: How much of the user's sessions, from their end, only chooses.
+        held_out: How much of the user's sessions, from their end, only chooses; three at least, of fewer than six two.
         min_sessions: Users with fewer are refused.
         min_uses: A key that the base has no number for gets one if the user used it so often.
         seed: Of everything random.
@@ -89,7 +91,7 @@ class Personalised(msgspec.Struct, frozen=True, eq=False):
         choice: The best that was tried.
         base_loss: The base's mean log loss of the next item on the sessions that chose.
         loss: The best adapter's.
-        error: The standard error of the difference of the two.
+        error: The standard error of the mean, over those sessions, of the difference within each.
     """
 
     user: str
@@ -159,12 +161,12 @@ def _using(user: str, own: Sequence[Session], kind: str, settings: PersonalSetti
 
 
 def _personalise_one(base: Base, settings: PersonalSettings, sessions: Sequence[Session]) -> Personalised:
-    held = max(1, round(len(sessions) * settings.held_out))
+    held = _how_many_choose(len(sessions), settings)
     fit, chooses = sessions[:-held], sessions[-held:]
     trials = [_try(base, settings, fit, chooses, *way) for way in product(settings.ranks, settings.rates)]
     best = min(trials, key=lambda trial: float(trial.losses.mean()))
     base_losses = _base_losses(base, fit, chooses)
-    gains = base_losses - best.losses
+    gains = _by_session(base, chooses, base_losses - best.losses)
     error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("inf")
     helps = float(gains.mean()) > _STANDARD_ERRORS * error
     return Personalised(
@@ -176,6 +178,17 @@ def _personalise_one(base: Base, settings: PersonalSettings, sessions: Sequence[
         loss=float(best.losses.mean()),
         error=error,
     )
+
+
+def _how_many_choose(sessions: int, settings: PersonalSettings) -> int:
+    least = _LEAST_THAT_CHOOSE if sessions >= 2 * _LEAST_THAT_CHOOSE else _LEAST_THAT_CHOOSE - 1
+    return min(max(least, round(sessions * settings.held_out)), sessions - 1)
+
+
+def _by_session(base: Base, chooses: Sequence[Session], gains: FloatArray) -> FloatArray:
+    """Return each session's mean of what was gained on its items; items of one session are not independent."""
+    ends = np.cumsum([len(_scored(_examples(base, [one]))) for one in chooses])
+    return np.array([own.mean() for own in np.split(gains, ends[:-1]) if len(own)], np.float32)
 
 
 class _Trial(msgspec.Struct, frozen=True, eq=False):
@@ -269,8 +282,10 @@ class _Run:
         learner = self.fit.learner
         raw = {name: value.clone() for name, value in learner.state_dict().items()}
         learner.load_state_dict(self.fit.means)
-        yield
-        learner.load_state_dict(raw)
+        try:
+            yield
+        finally:
+            learner.load_state_dict(raw)
 
 
 def _outside(base: Base, sessions: Sequence[Session]) -> Counter[str]:
@@ -326,9 +341,14 @@ def _learner_of(network: SequenceNetwork, vector: FloatArray) -> Learner:
 
 def _losses(learner: Learner, asked: Examples) -> FloatArray:
     """Return the log loss of each next item; one that has no number was given nothing, whatever all such were given."""
-    scored = np.flatnonzero((asked.weights == 1.0) & (asked.labels[:, 0] != NOTHING))
+    scored = _scored(asked)
     logs, _ = say(learner, asked, scored)  # (scored, steps, 1 + V)
     labels = asked.labels[scored, 0]
     told = logs[np.arange(len(scored)), 0, labels]
     floor = np.float32(np.log(LOSS_FLOOR))
     return np.asarray(-np.maximum(np.where(labels == OUTSIDE, floor, told), floor), np.float32)
+
+
+def _scored(asked: Examples) -> NDArray[np.int64]:
+    """Return which examples have a next item that counts."""
+    return np.flatnonzero((asked.weights == 1.0) & (asked.labels[:, 0] != NOTHING))

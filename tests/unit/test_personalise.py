@@ -20,7 +20,15 @@ from preloader.learning.adapter_files import file_name, load_adapter, save_adapt
 from preloader.learning.base import Base
 from preloader.learning.examples import examples, profiles
 from preloader.learning.network import SequenceNetwork
-from preloader.learning.personalise import PersonalSettings, personalise
+from preloader.learning.personalise import (
+    PersonalSettings,
+    _by_session,
+    _examples,
+    _learner_of,
+    _losses,
+    _Run,
+    personalise,
+)
 from preloader.learning.settings import NetworkSettings, TrainingSettings
 from preloader.learning.trainer import Fit, Learner
 from preloader.prediction.features import Features, FeatureSettings
@@ -187,3 +195,26 @@ def test_too_few_sessions_and_foreign_ones_are_refused(base):
         list(personalise(base, {"odd": sessions_of("odd", ODD, 2)}, SETTINGS))
     with pytest.raises(ConfigurationError, match="is filed under 'odd'"):
         list(personalise(base, {"odd": sessions_of("u0", ODD, 4)}, SETTINGS))
+
+
+def test_how_sure_a_gain_is_follows_from_sessions_and_not_from_items(base, monkeypatch):
+    """Two sessions, one of which gains much and the other nothing, on however many items: that may be chance."""
+    chooses = sessions_of("odd", ODD, 2)
+    counts = [
+        len(_losses(_learner_of(base.network, np.zeros(4, np.float32)), _examples(base, [one]))) for one in chooses
+    ]
+    gains = np.repeat(np.array([1.0, 0.0], np.float32), counts)
+    assert _by_session(base, chooses, gains).tolist() == [1.0, 0.0]
+    monkeypatch.setattr("preloader.learning.personalise._by_session", lambda *_: np.array([1.0, 0.0], np.float32))
+    (done,) = personalise(base, {"odd": sessions_of("odd", ODD, 8)}, SETTINGS)
+    assert done.error == pytest.approx(0.5)
+    assert done.adapter is None
+
+
+def test_weights_are_put_back_whatever_happens_while_their_means_are_in_place(base):
+    run = _Run(base, SETTINGS, sessions_of("odd", ODD, 3), rank=2, rate=1e-2)
+    run.fit.run_epoch()
+    before = {name: value.clone() for name, value in run.fit.learner.state_dict().items()}
+    with pytest.raises(ZeroDivisionError), run.averaged():
+        raise ZeroDivisionError
+    assert all(torch.equal(value, before[name]) for name, value in run.fit.learner.state_dict().items())
