@@ -84,11 +84,13 @@ def run(
             )
     except BusyError as error:
         _try_later(error)
-    write_report(report_of(bundle), entry)
+    if entry.verdict != "nothing new":  # no verdict on a candidate: the report of the latest that had one stays
+        write_report(report_of(bundle), entry)
     if as_json:
         print(msgspec.json.encode(entry).decode())
     else:
-        print(f"{bundle}: {entry.verdict}; {entry.reason}. See {report_of(bundle)}.")
+        see = f" See {report_of(bundle)}." if entry.verdict != "nothing new" else ""
+        print(f"{bundle}: {entry.verdict}; {entry.reason}.{see}")
 
 
 def roll_back(bundle: _Bundle, as_json: _Json = False) -> None:

@@ -16,7 +16,8 @@ def job_lock(path: Path) -> Iterator[None]:
     """Hold a lock for the time of a block.
 
     The kernel holds it for the open file (``flock``), so a lock file that a killed process left behind locks nothing.
-    The file stays: removing it would let two processes lock two files of one name.
+    The file stays, unless its holder removes it within the block: whoever has opened that one meanwhile sees once it
+    has the lock that it is no longer there, and locks the file that is, so that two never lock two files of one name.
 
     Args:
         path: The file; it says which process holds, or last held, the lock.
@@ -25,15 +26,39 @@ def job_lock(path: Path) -> Iterator[None]:
         BusyError: Another process holds it.
         OSError: The file cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = _open_locked(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise BusyError(f"{path} is held by process {holder}: it runs already, wait for it to end") from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int:
+    """Return a descriptor of the file that is at ``path``, locked."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            _lock(descriptor, path)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        raise BusyError(f"{path} is held by process {holder}: it runs already, wait for it to end") from None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

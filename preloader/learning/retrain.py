@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from preloader.errors import BundleError, ConfigurationError
+from preloader.errors import BundleError, ConfigurationError, PreloaderError
 from preloader.evaluation import BASELINES, Learn
 from preloader.evaluation.cases import items_of
 from preloader.history import Session, SplitRule, order_sessions
@@ -114,9 +115,11 @@ def retrain(
         BundleError: The bundle in service is damaged, or cannot be replaced.
     """
     settings = settings or RetrainSettings()
+    lock = service.with_name(f".{service.name}.retrain.lock")
+    made = [folder for folder in (service.parent, *service.parent.parents) if not folder.exists()]
     try:
         service.parent.mkdir(parents=True, exist_ok=True)
-        with job_lock(service.with_name(f".{service.name}.retrain.lock")):
+        with job_lock(lock), _without_trace(service, lock, made):
             settle(service)
             shutil.rmtree(_workplace(service), ignore_errors=True)  # of a run that was killed
             entry = _run(sessions, recipe, service, settings, now_s, command, on_step)
@@ -129,6 +132,20 @@ def retrain(
 def journal_of(service: Path) -> Path:
     """Return the journal of a bundle: one JSON line for each run."""
     return service.with_name(f"{service.name}.retrain.jsonl")
+
+
+@contextmanager
+def _without_trace(service: Path, lock: Path, made: Sequence[Path]) -> Iterator[None]:
+    """Remove lock and folders of a run that is refused before there ever was a bundle or a verdict."""
+    try:
+        yield
+    except PreloaderError:
+        if not recovered(service).exists() and not journal_of(service).exists():
+            lock.unlink(missing_ok=True)
+            for folder in made:  # the innermost first
+                with suppress(OSError):  # somebody else has put something there
+                    folder.rmdir()
+        raise
 
 
 def _workplace(service: Path) -> Path:

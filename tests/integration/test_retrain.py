@@ -1,5 +1,6 @@
 """Retraining: promotes what is better on the newest sessions, keeps what is not, and survives being killed."""
 
+import fcntl
 import json
 import os
 import signal
@@ -249,6 +250,33 @@ def test_two_runs_exclude_each_other_and_a_dead_one_locks_nothing(tmp_path):
         pass
 
 
+def test_a_first_run_that_is_refused_leaves_nothing_behind(tmp_path):
+    with pytest.raises(HistoryError):
+        retrain(sessions_of(3), RECIPE, tmp_path / "deep" / "er" / "service", SETTINGS, now_s=1.0)
+    assert not list(tmp_path.iterdir())
+    serve(tmp_path / "service", sessions_of(4))
+    with pytest.raises(HistoryError):
+        retrain(sessions_of(3), RECIPE, tmp_path / "service", SETTINGS, now_s=1.0)
+    assert {path.name for path in tmp_path.iterdir()} == {"service", ".service.retrain.lock"}
+
+
+def test_a_lock_whose_file_was_removed_is_taken_at_the_file_that_is_there(tmp_path, monkeypatch):
+    path, flock, locks = tmp_path / "lock", fcntl.flock, []
+
+    def late(descriptor, how):
+        if not locks:
+            path.unlink()  # by its holder, between this process's open and its lock
+        locks.append(descriptor)
+        return flock(descriptor, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with job_lock(path):
+        assert len(locks) == 2
+        assert path.read_text() == f"{os.getpid()}\n"
+        with pytest.raises(BusyError), job_lock(path):
+            pass
+
+
 KILLED_AT_A_RENAME = """
 import os, signal, sys
 from pathlib import Path
@@ -297,6 +325,11 @@ def test_the_command_reads_the_event_log_and_tells_cron_what_it_did(tmp_path):
     assert "promoted" in done.output
     assert load_bundle(service).manifest.fitted_on.format == "event-log"
     assert (tmp_path / "service.retrain.md").read_text().startswith("# Retraining of service: promoted")
+    told = (tmp_path / "service.retrain.md").read_bytes()
+    again = CliRunner().invoke(build(), [*words, "--newest", "0.25"])
+    assert "nothing new" in again.output
+    assert [line["verdict"] for line in journal(service)] == ["promoted", "nothing new"]
+    assert (tmp_path / "service.retrain.md").read_bytes() == told  # of the latest verdict on a candidate
     with job_lock(tmp_path / ".service.retrain.lock"):
         busy = CliRunner().invoke(build(), words)
     assert busy.exit_code == 75
