@@ -12,6 +12,7 @@ from rich.table import Table
 
 from preloader.cli.histories import progress, read_history
 from preloader.cli.learned import name_of
+from preloader.evaluation.first_events import TOO_SHORT
 from preloader.prediction import save_bundle
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ def read_sources(paths: Sequence[Path], recipe: AnonymousRecipe) -> list[Given]:
 
 
 def show_gains(console: Console, title: str, found: Mapping[str, Mapping[str, Gain]]) -> None:
-    """Print what each predictor gains over the online predictor alone."""
+    """Print what each predictor gains over the online predictor alone, or why there are no figures."""
+    if not found:
+        console.print(f"{title}: no figures. {TOO_SHORT}", soft_wrap=True)
+        return
     if not console.is_terminal:
         console = Console(width=_PIPED_WIDTH)
     table = Table("", "predictor", title=title, title_justify="left")

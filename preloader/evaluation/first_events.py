@@ -18,6 +18,12 @@ from preloader.prediction.distribution import distribution_of
 FIRST_EVENTS = 200
 """How many events an assistant is new for."""
 
+TOO_SHORT = (
+    f"No stream of what was held out has more than {FIRST_EVENTS} events for a new assistant to begin with: give "
+    "longer histories."
+)
+"""Why there are no figures, where there are none."""
+
 
 class Beginning(msgspec.Struct, frozen=True):
     """One new assistant.

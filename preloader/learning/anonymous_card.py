@@ -8,7 +8,7 @@ from io import BytesIO
 import msgspec
 
 from preloader.errors import require
-from preloader.evaluation.first_events import FIRST_EVENTS, Gain
+from preloader.evaluation.first_events import FIRST_EVENTS, TOO_SHORT, Gain
 from preloader.learning.anonymous_recipe import AnonymousRecipe
 from preloader.learning.card import CURVE
 from preloader.learning.fit_sources import FittedSources
@@ -30,6 +30,7 @@ def anonymous_card(fitted: FittedSources, recipe: AnonymousRecipe, command: str)
     learned = "\n".join(f"- {name}: {count:,} items" for name, count in fitted.items.items())
     verified = "\n".join(f"- {line}" for line in fitted.verification)
     rows = "".join(_row(name, who, gain) for name, gains in fitted.validation.items() for who, gain in gains.items())
+    figures = f"{_HEADER}{rows}" if rows else f"None. {TOO_SHORT}\n"
     return f"""\
 # {recipe.name}
 
@@ -63,7 +64,7 @@ hashes are of the history's name, too. The bundle holds weights, no rows of the 
 The first {FIRST_EVENTS} events of new assistants, who begin with what was held out, every predictor empty at first;
 the next item. Gained: over the online predictor alone, on the same items; a gained log loss is good below 0.
 
-{_HEADER}{rows}
+{figures}
 What it is worth to an assistant unlike all of these, `preloader leave-out` measures.
 
 ## Made by

@@ -80,6 +80,18 @@ def test_a_trained_bundle_says_what_it_is_and_holds_no_key(trained):
     assert b"component:" not in (folder / "tiny" / "state.json").read_bytes()
 
 
+def test_where_too_little_was_held_out_that_is_said_instead_of_a_table_without_rows(trained, tmp_path):
+    command = ["train", "--history", "household:seed=1,users=2,days=20", "--recipe", str(trained[0] / "tiny.toml")]
+    result = CliRunner().invoke(build(), [*command, "--out", str(tmp_path / "tiny"), "--set", "anonymous.batches=2"])
+    assert result.exit_code == 0, result.output
+    told = "No stream of what was held out has more than 200 events"
+    assert f"New assistants, begun with what was held out: the next item: no figures. {told}" in result.stdout
+    assert "top-1" not in result.stdout
+    card = (tmp_path / "tiny" / "CARD.md").read_text()
+    assert f"\n\nNone. {told}" in card
+    assert "| top-1" not in card
+
+
 def test_a_bundle_that_has_learned_is_the_same_after_a_round_trip(trained):
     bundle = load_bundle(trained[0] / "tiny")
     predictor = bundle.predictor()
