@@ -82,11 +82,9 @@ def distribution_of(said):
     return Distribution({key: at for at, key in enumerate(said)}, np.array([[p / total for p in said.values()]]))
 
 
-@settings(max_examples=50, deadline=None)
-@given(items=st.lists(st.tuples(st.tuples(told, told, told), keys), min_size=1, max_size=30))
-def test_the_whole_blend_keeps_the_bound_for_a_user_whatever_its_experts_say(items):
-    """Experts that name other keys, name none, or give no chance to what comes; the pool is one of four."""
-    blend = Blend(3, MixtureSettings(horizon=1, share=0.0, calibrate=False))
+def blended(items, settings):
+    """Return a user's mixture's log loss of all items, and what each expert gave to each, as a logarithm."""
+    blend = Blend(3, settings)
     aligner, step = Aligner(), np.array([0])
     mixture, rows = 0.0, []
     for said, came in items:
@@ -98,8 +96,38 @@ def test_the_whole_blend_keeps_the_bound_for_a_user_whatever_its_experts_say(ite
         mixture -= math.log(given_to)
         rows.append(panel.logs[:, 0, column])
         blend.learn(panel, step, np.array([column]), "u")
+    return mixture, rows
+
+
+said_and_came = st.tuples(st.tuples(told, told, told), keys)
+VOICES = 4  # three experts and their pool
+
+
+@settings(max_examples=50, deadline=None)
+@given(items=st.lists(said_and_came, min_size=1, max_size=30))
+def test_the_whole_blend_keeps_the_bound_for_a_user_whatever_its_experts_say(items):
+    """Experts that name other keys, name none, or give no chance to what comes; the pool is one of four."""
+    mixture, rows = blended(items, MixtureSettings(horizon=1, share=0.0, calibrate=False))
     if rows:
-        assert mixture <= -np.sum(rows, axis=0).max() + math.log(4) + 1e-6
+        assert mixture <= -np.sum(rows, axis=0).max() + math.log(VOICES) + 1e-6
+
+
+@settings(max_examples=50, deadline=None)
+@given(parts=st.tuples(*[st.lists(said_and_came, max_size=4)] * 2), times=st.integers(1, 15))
+@example(parts=([(({"a": 1.0}, {"b": 1.0}, {"b": 1.0}), "a")], [(({"b": 1.0}, {"a": 1.0}, {"b": 1.0}), "a")]), times=15)
+def test_as_served_the_blend_keeps_its_bound_to_the_best_of_each_stretch_before_calibration(parts, times):
+    """The bound of fixed share: for its best expert throughout, and for those of two stretches."""
+    served = MixtureSettings(horizon=1, calibrate=False)
+    mixture, rows = blended(parts[0] * times + parts[1] * times, served)
+    if not rows:
+        return
+    given_to, stay = np.array(rows), -math.log(1.0 - served.share)
+    whole = -given_to.sum(axis=0).max()
+    assert mixture <= whole + math.log(VOICES) + (len(rows) - 1) * stay + 1e-6
+    for cut in range(1, len(rows)):
+        followed = sum(-part.sum(axis=0).max() for part in np.split(given_to, [cut]))
+        change = math.log(VOICES / served.share)
+        assert mixture <= followed + math.log(VOICES) + change + (len(rows) - 2) * stay + 1e-6
 
 
 @settings(max_examples=50, deadline=None)
