@@ -11,8 +11,8 @@ _BINS = 10
 _TRUST = 8.0  # a stated probability weighs as much as so many outcomes
 _MEMORY = 200.0  # outcomes of a bin beyond which older ones fade
 _KEYS = 4_096  # keys with a record of their own; those not preloaded for longest are forgotten
-_ALIKE = 1.0  # how strongly a key is held to be like the others: the precision of its log-odds
-_FADING = 0.98  # what each outcome of a key leaves of the weight of those before it
+_ALIKE = 4.0  # how strongly a key is held to be like the others: the precision of its log-odds
+_FADING = 0.99  # what each outcome of a key leaves of the weight of those before it
 
 
 class TrackRecord:
