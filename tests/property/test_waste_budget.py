@@ -9,9 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from preloader.decision import ThresholdPolicy, WasteBudget
 from preloader.errors import ConfigurationError, UnknownResourceError
-from preloader.events import Decision, Preload, PreloadOutcome, Tier
+from preloader.events import Decision, PreloadOutcome, Tier
 from preloader.ports import Budget, Cost
 from preloader.testing import fake_prediction
+from tests.property.preload_sample import ended
 
 KEYS = [f"component:{name}" for name in "abcdefgh"]
 OUTCOMES = list(PreloadOutcome)
@@ -33,24 +34,6 @@ class Reckless:
 
     def outcome(self, preload):
         self.outstanding.remove(preload.key)
-
-
-def ended(key, outcome, bytes_=0, tier=Tier.IMMEDIATE, p=0.9):
-    return Preload(
-        key=key,
-        user="u",
-        session="s",
-        tier=tier,
-        probability=p,
-        steps=1,
-        bytes=bytes_,
-        queued_s=0.0,
-        started_s=0.0,
-        ready_s=1.0,
-        ended_s=2.0,
-        outcome=outcome,
-        reason="test",
-    )
 
 
 def budget_of(sizes):

@@ -6,32 +6,19 @@ import pytest
 
 from preloader.decision import record as module
 from preloader.decision.record import TrackRecord
-from preloader.events import Preload, PreloadOutcome, Tier
+from preloader.events import PreloadOutcome, Tier
+from tests.property.preload_sample import ended
 
 
-def ended(key, used, p=0.6, tier=Tier.BACKGROUND, outcome=None):
-    return Preload(
-        key=key,
-        user="u",
-        session="s",
-        tier=tier,
-        probability=p,
-        steps=1,
-        bytes=1,
-        queued_s=0.0,
-        started_s=0.0,
-        ready_s=1.0,
-        ended_s=2.0,
-        outcome=outcome or (PreloadOutcome.USED if used else PreloadOutcome.WASTED),
-        reason="test",
-    )
+def entered(key, used, p=0.6):
+    return ended(key, PreloadOutcome.USED if used else PreloadOutcome.WASTED, tier=Tier.BACKGROUND, p=p)
 
 
 def taught(rates, rounds=400, p=0.6, seed=0):
     record, rng = TrackRecord(), random.Random(seed)
     for _ in range(rounds):
         for key, rate in rates.items():
-            record.enter(ended(key, rng.random() < rate, p))
+            record.enter(entered(key, rng.random() < rate, p))
     return record
 
 
@@ -58,8 +45,8 @@ def test_a_key_that_is_overstated_is_told_from_one_that_is_understated():
 def test_what_a_key_did_long_ago_fades():
     record = taught({"component:a": 0.1, "component:b": 0.9})
     for _ in range(300):
-        record.enter(ended("component:a", used=True))
-        record.enter(ended("component:b", used=False))
+        record.enter(entered("component:a", used=True))
+        record.enter(entered("component:b", used=False))
     first, second = (record.corrected(f"component:{name}", Tier.BACKGROUND, 0.6) for name in "ab")
     assert first > 0.85
     assert second < 0.15
@@ -69,7 +56,7 @@ def test_what_a_key_did_long_ago_fades():
 def test_certainty_stays_within_bounds(p):
     record = TrackRecord()
     for used in [True, False] * 100:
-        record.enter(ended("component:a", used, p))
+        record.enter(entered("component:a", used, p))
         assert 0.0 <= record.corrected("component:a", Tier.BACKGROUND, p) <= 1.0
 
 
@@ -77,14 +64,14 @@ def test_certainty_stays_within_bounds(p):
 def test_what_never_was_ready_says_nothing(outcome):
     record = TrackRecord()
     for _ in range(50):
-        record.enter(ended("component:a", used=False, outcome=outcome))
+        record.enter(ended("component:a", outcome, tier=Tier.BACKGROUND, p=0.6))
     assert record.corrected("component:a", Tier.BACKGROUND, 0.6) == 0.6
 
 
 def test_keys_are_forgotten_that_were_not_preloaded_for_longest(monkeypatch):
     monkeypatch.setattr(module, "_KEYS", 2)
     record = taught({"component:a": 0.1, "component:b": 0.9}, rounds=50)
-    record.enter(ended("component:c", used=True))
+    record.enter(entered("component:c", used=True))
     unmet = record.corrected("component:unmet", Tier.BACKGROUND, 0.6)
     assert record.corrected("component:a", Tier.BACKGROUND, 0.6) == unmet  # met before b in every round
     assert record.corrected("component:b", Tier.BACKGROUND, 0.6) > unmet
