@@ -53,7 +53,7 @@ def decode_arrays(data: bytes, max_bytes: int = MAX_BYTES) -> Arrays:
             members = file.infolist()
             _check(members, max_bytes)
             return {info.filename.removesuffix(".npy"): _array(file, info) for info in members}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, SyntaxError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, SyntaxError) as error:
         raise BundleError(f"arrays.npz is damaged: {error}") from error
     except (RuntimeError, MemoryError, OverflowError, KeyError, TypeError) as error:
         raise BundleError(f"arrays.npz cannot be read: {error}") from error

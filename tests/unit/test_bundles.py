@@ -375,3 +375,10 @@ def test_what_is_missing_or_no_directory_is_refused(tmp_path):
     assert_refused(tmp_path / "file", "Not a directory")
     (tmp_path / "empty").mkdir()
     assert_refused(tmp_path / "empty", "no bundle")
+
+
+def test_a_way_of_packing_that_is_not_known_is_refused():
+    data = npz([("a.npy", npy(np.zeros(3)))], zipfile.ZIP_STORED)
+    place = data.index(b"PK\x01\x02")  # the directory's entry, whose bytes 10 and 11 say how it is packed
+    with pytest.raises(BundleError, match="cannot be read"):
+        decode_arrays(data[: place + 10] + (99).to_bytes(2, "little") + data[place + 12 :])
