@@ -19,7 +19,7 @@ from preloader.cli.histories import History
 from preloader.evaluation import task_of_split
 from preloader.events import Context, Event, Prediction
 from preloader.history import Session
-from preloader.ports import Snapshot
+from preloader.replay.comparators import NoPredictor
 from preloader.replay.script import Repeats
 from preloader.replay.study import Laboratory, Plan
 
@@ -27,7 +27,7 @@ KIND = "skill"
 _REPEATS: tuple[Repeats, ...] = ("dropped", "kept")
 
 
-class Listener:
+class Listener(NoPredictor):
     """Predicts the skill that annotators noted for the user's latest turn; see `Predictor`.
 
     Args:
@@ -38,14 +38,11 @@ class Listener:
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self._meant = {
-            (session.user, session.session, event.time_s): f"{KIND}:{intent.partition(':')[2].partition('.')[0]}"
+            (session.user, session.session, event.time_s): meant
             for session in sessions
             for event in session.events
-            for intent in event.keys("intent")[:1]
+            for meant in _meant(event)
         }
-
-    def learn_one(self, event: Event) -> None:
-        """Learn nothing: it knows."""
 
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
         """Return the noted skill, for sure; see `Predictor.predict`."""
@@ -55,12 +52,26 @@ class Listener:
                 return [Prediction(meant, (1.0,) + (0.0,) * (steps - 1), 1.0, 1.0)]
         return []
 
-    def snapshot(self) -> Snapshot:
-        """Return an empty snapshot."""
-        return Snapshot({}, {})
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """There is no state to replace."""
+def _meant(event: Event) -> list[str]:
+    """Return the skill that annotators noted for a turn, if they did."""
+    return [f"{KIND}:{intent.partition(':')[2].partition('.')[0]}" for intent in event.keys("intent")[:1]]
+
+
+def first_spoken_last(sessions: Sequence[Session]) -> float:
+    """Return the share of needs, repeats dropped, whose skill is first noted at the very turn before them."""
+    needs = late = 0
+    for session in sessions:
+        turns: list[str] = []
+        latest = None
+        for event in session.events:
+            turns += _meant(event)
+            for key in event.keys(KIND):
+                if key != latest:
+                    needs += 1
+                    late += turns[-1:] == [key] and key not in turns[:-1]
+                latest = key
+    return late / max(needs, 1)
 
 
 def main() -> None:
@@ -69,7 +80,8 @@ def main() -> None:
     history = History([options.history], "sgd", options.fit_percent)
     test = task_of_split(history.sessions, history.rule, KIND).test if options.fit_percent else history.sessions
     listener = Listener(history.sessions)
-    print(f"{options.history.name}, {len(test):,} dialogues, {machine()}\n")
+    print(f"{options.history.name}, {len(test):,} dialogues, {machine()}")
+    print(f"{first_spoken_last(test):.1%} of the needs are first spoken of in the turn right before them\n")
     print("| repeats | run | timely hits | late hits | misses | coverage | waste |")
     print("|---|---|---|---|---|---|---|")
     for repeats in _REPEATS:

@@ -33,6 +33,7 @@ from preloader.learning.personalise import PersonalSettings, personalise
 from preloader.learning.recipe import Recipe, read_recipe
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction.distribution import Distribution, distribution_of
+from preloader.prediction.mixture_state import under
 from preloader.prediction.sequence import Calibration
 
 PAIRS = (("personalised", "base"), ("personalised", "online"))
@@ -64,12 +65,15 @@ class Apart:
         return distribution_of(self._predictors[context.user], context, kind, steps)
 
     def snapshot(self) -> Snapshot:
-        """Refuse: nothing here is kept."""
-        raise NotImplementedError
+        """Return the states of all users' own."""
+        parts = {user: predictor.snapshot() for user, predictor in self._predictors.items()}
+        arrays = {f"{user}.{name}": array for user, part in parts.items() for name, array in part.arrays.items()}
+        return Snapshot({user: part.meta for user, part in parts.items()}, arrays)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Refuse: nothing here was kept."""
-        raise NotImplementedError
+        """Replace the states of all users' own."""
+        for user, meta in snapshot.meta.items():
+            self._predictors[user].restore(Snapshot(meta, under(snapshot.arrays, user)))
 
 
 @single_threaded()
