@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from preloader.cache import Entry, Store, make_eviction
+from preloader.cache import Store, make_eviction
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
-from preloader.events import ContextTracker, Decision, Event, NeedOutcome, Prediction, kind_of
+from preloader.events import ContextTracker, Decision, Event, Prediction, kind_of
 from preloader.hints import HintInbox
 from preloader.inference import Inference
 from preloader.loading import Loader, check_providers
@@ -30,7 +30,7 @@ from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
 from preloader.prediction.opening import LimitedExecutor
 from preloader.prediction.shadow import SwapSettings
 from preloader.scheduling.execution import ThreadExecutor
-from preloader.scheduling.flights import Flight, loading
+from preloader.serving import Serving
 from preloader.settings import Settings
 from preloader.speculation import Speculation, TierStatistics
 from preloader.telemetry import Ledger, LedgerTotals, Listener, logger
@@ -137,6 +137,14 @@ class PreloadManager:
             landed=self._speculation.pump,
         )
         self._outlook = Outlook(self._loader.dependencies)
+        self._serving = Serving(
+            self._store,
+            self._loader,
+            self._speculation,
+            self._ledger,
+            self.settings.load_timeout_s,
+            self._check_running,
+        )
         self._inference = Inference(
             self._predictor,
             self._executor,
@@ -262,9 +270,9 @@ class PreloadManager:
         """
         entry = self._store.get(key)
         if entry is not None and entry.provider.immutable and self._running:
-            self._hit(entry, user, session)
+            self._serving.hit(entry, user, session)
             return entry.value
-        entry = await self._need(key, user, session)
+        entry = await self._serving.need(key, user, session)
         self._loader.unpin(entry, keep=True)
         return entry.value
 
@@ -277,7 +285,7 @@ class PreloadManager:
             LoadError: It could not be loaded, in time, or is in quarantine.
             ClosedError: The manager is not running.
         """
-        entry = await self._need(key, user, session)
+        entry = await self._serving.need(key, user, session)
         try:
             yield entry.value
         finally:
@@ -326,7 +334,8 @@ class PreloadManager:
     def statistics(self) -> Statistics:
         """Return a snapshot of everything that is counted."""
         counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
-        for part in (self._speculation, self._loader, self._loader.guard, self._inference, self._predictor):
+        parts = (self._speculation, self._loader, self._loader.guard, self._inference, self._predictor, self._serving)
+        for part in parts:
             counts.update(part.counts)
         counts.update(self._counts)
         return Statistics(
@@ -352,70 +361,6 @@ class PreloadManager:
             except Exception:
                 logger.exception("the decided listener failed on %s", event.action)
         return decisions
-
-    async def _need(self, key: str, user: str, session: str) -> Entry:
-        """Return the entry of ``key``, pinned once, and enter the need."""
-        self._check_running()
-        loop = asyncio.get_running_loop()
-        asked_s, outcome = loop.time(), NeedOutcome.MISS
-        try:
-            entry = await self._fresh(key)
-            if entry is not None:
-                outcome = NeedOutcome.HIT
-            else:
-                self._check_running()  # it may have been stopped while freshness was asked for
-                flight = self._loader.in_flight(key)
-                if flight is None:
-                    flight = self._start(key)
-                else:
-                    outcome = NeedOutcome.LATE_HIT
-                    self._join(flight)
-                entry = await self._loader.board(flight)
-            self._loader.served(entry)
-            return entry
-        finally:
-            self._ledger.need(key, user, session, outcome, loop.time() - asked_s, loop.time())
-
-    def _start(self, key: str) -> Flight[Entry]:
-        if (queued := self._speculation.of(key)) is not None:
-            self._speculation.withdraw(queued, "needed before its load began")
-        return self._loader.start(key, foreground=True, host=loading.get())
-
-    def _join(self, flight: Flight[Entry]) -> None:
-        if flight.own_preload is not None:
-            flight.own_preload.needed = True
-        self._loader.slots.promote(flight, loading.get())
-
-    async def _fresh(self, key: str) -> Entry | None:
-        """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not.
-
-        Asking takes time, in which somebody else may have replaced the entry: then that one is asked about.
-        """
-        while (entry := self._store.get(key)) is not None:
-            entry.pins += 1
-            if entry.provider.immutable or await self._is_fresh(entry):
-                return entry
-            if entry.stored:
-                self._loader.evict(entry, "stale before it was used")
-            self._loader.unpin(entry)
-        return None
-
-    async def _is_fresh(self, entry: Entry) -> bool:
-        try:
-            async with asyncio.timeout(self.settings.load_timeout_s):
-                return await entry.provider.is_fresh(entry.key, entry.value)
-        except Exception as error:
-            self._counts["freshness_errors"] += 1
-            logger.debug("cannot tell whether %s is fresh, so it is not: %r", entry.key, error)
-            return False
-        except BaseException:
-            self._loader.unpin(entry)
-            raise
-
-    def _hit(self, entry: Entry, user: str, session: str) -> None:
-        self._loader.served(entry)
-        now_s = asyncio.get_running_loop().time()
-        self._ledger.need(entry.key, user, session, NeedOutcome.HIT, 0.0, now_s)
 
     def _take_hints(self) -> None:
         """Consider the hints that have arrived since the last time."""

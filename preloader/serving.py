@@ -1,0 +1,115 @@
+"""How a need is served: ready and still true, joined in flight, or loaded on demand, and entered in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from preloader.cache import Entry, Store
+from preloader.events import NeedOutcome
+from preloader.loading import Loader
+from preloader.scheduling.flights import Flight, loading
+from preloader.speculation import Speculation
+from preloader.telemetry import Ledger, logger
+
+
+class Serving:
+    """Serves needs from the store, before and beside all speculation.
+
+    Args:
+        store: Where entries live.
+        loader: What loads those that are not there.
+        speculation: Whose queued preloads a need overtakes.
+        ledger: Where every need is entered once.
+        freshness_timeout_s: After how long the question whether a value is fresh is given up.
+        check_running: Raises `ClosedError` where nothing may be loaded any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        loader: Loader,
+        speculation: Speculation,
+        ledger: Ledger,
+        freshness_timeout_s: float,
+        check_running: Callable[[], None],
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._store = store
+        self._loader = loader
+        self._speculation = speculation
+        self._ledger = ledger
+        self._freshness_timeout_s = freshness_timeout_s
+        self._check_running = check_running
+
+    def hit(self, entry: Entry, user: str, session: str) -> None:
+        """Enter a need of what is resident and cannot go stale."""
+        self._loader.served(entry)
+        now_s = asyncio.get_running_loop().time()
+        self._ledger.need(entry.key, user, session, NeedOutcome.HIT, 0.0, now_s)
+
+    async def need(self, key: str, user: str, session: str) -> Entry:
+        """Return the entry of ``key``, pinned once, and enter the need.
+
+        Raises:
+            UnknownResourceError: No provider has it.
+            LoadError: It could not be loaded, in time, or is in quarantine.
+            ClosedError: The manager is not running.
+        """
+        self._check_running()
+        loop = asyncio.get_running_loop()
+        asked_s, outcome = loop.time(), NeedOutcome.MISS
+        try:
+            entry = await self._fresh(key)
+            if entry is not None:
+                outcome = NeedOutcome.HIT
+            else:
+                self._check_running()  # it may have been stopped while freshness was asked for
+                flight = self._loader.in_flight(key)
+                if flight is None:
+                    flight = self._start(key)
+                else:
+                    outcome = NeedOutcome.LATE_HIT
+                    self._join(flight)
+                entry = await self._loader.board(flight)
+            self._loader.served(entry)
+            return entry
+        finally:
+            self._ledger.need(key, user, session, outcome, loop.time() - asked_s, loop.time())
+
+    def _start(self, key: str) -> Flight[Entry]:
+        if (queued := self._speculation.of(key)) is not None:
+            self._speculation.withdraw(queued, "needed before its load began")
+        return self._loader.start(key, foreground=True, host=loading.get())
+
+    def _join(self, flight: Flight[Entry]) -> None:
+        if flight.own_preload is not None:
+            flight.own_preload.needed = True
+        self._loader.slots.promote(flight, loading.get())
+
+    async def _fresh(self, key: str) -> Entry | None:
+        """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not.
+
+        Asking takes time, in which somebody else may have replaced the entry: then that one is asked about.
+        """
+        while (entry := self._store.get(key)) is not None:
+            entry.pins += 1
+            if entry.provider.immutable or await self._is_fresh(entry):
+                return entry
+            if entry.stored:
+                self._loader.evict(entry, "stale before it was used")
+            self._loader.unpin(entry)
+        return None
+
+    async def _is_fresh(self, entry: Entry) -> bool:
+        try:
+            async with asyncio.timeout(self._freshness_timeout_s):
+                return await entry.provider.is_fresh(entry.key, entry.value)
+        except Exception as error:
+            self.counts["freshness_errors"] += 1
+            logger.debug("cannot tell whether %s is fresh, so it is not: %r", entry.key, error)
+            return False
+        except BaseException:
+            self._loader.unpin(entry)
+            raise
