@@ -7,6 +7,7 @@
 #ifndef PRELOADER_RECORD_H
 #define PRELOADER_RECORD_H
 
+#include <assert.h>
 #include <stdint.h>
 
 typedef struct preloader_record {
@@ -18,6 +19,6 @@ typedef struct preloader_record {
     uint32_t generation;  /* older than the manager's: skipped */
 } preloader_record;
 
-_Static_assert(sizeof(preloader_record) == 16, "a record is 16 bytes");
+static_assert(sizeof(preloader_record) == 16, "a record is 16 bytes");
 
 #endif
