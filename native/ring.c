@@ -325,7 +325,9 @@ preloader_ring_front preloader_ring_look(const preloader_ring *ring, uint64_t *p
         *position = at;
         if (sequence == at + 1) return PRELOADER_FRONT_READY;
         if (sequence == at) return (int64_t)(tail - at) > 0 ? PRELOADER_FRONT_CLAIMED : PRELOADER_FRONT_EMPTY;
-        return sequence == at - ring->mask ? PRELOADER_FRONT_EMPTY : PRELOADER_FRONT_DAMAGED;
+        /* One of an earlier turn: not put yet, or this thread sees old news, since head orders nothing. */
+        bool earlier = (int64_t)(sequence - at) < 0 && ((sequence - at) & ring->mask) <= 1;
+        return earlier ? PRELOADER_FRONT_EMPTY : PRELOADER_FRONT_DAMAGED;
     }
 }
 
