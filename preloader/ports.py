@@ -147,10 +147,18 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What a provider made ready: the value that ``get`` serves, and the bytes that it occupies."""
+    """What a provider made ready.
+
+    Attributes:
+        value: What ``get`` serves.
+        bytes: What it occupies.
+        ttl_s: For how many seconds it may be served; it is loaded anew after that, even where ``is_fresh`` would say
+            yes. ``None`` sets no such limit.
+    """
 
     value: Any
     bytes: int
+    ttl_s: float | None = None
 
 
 class Provider(Protocol):
@@ -195,12 +203,34 @@ class UsesExecutor(Protocol):
         """Run blocking calls on ``executor`` from now on, unless one was chosen when the provider was made."""
 
 
+@runtime_checkable
+class Prioritised(Protocol):
+    """A provider some of whose resources matter more than others; where it is not one, all matter the same."""
+
+    def priority(self, key: str) -> float:
+        """Return the weight of having ``key`` ready, relative to others at 1.0; above 0.
+
+        Raises:
+            UnknownResourceError: There is no such resource.
+        """
+
+
 class Resident(msgspec.Struct, frozen=True):
-    """One resource in the store, as policies see it."""
+    """One resource in the store, or a candidate for it, as policies see it.
+
+    Attributes:
+        key: Its resource key.
+        bytes: What it occupies.
+        load_s: Seconds that it took to load, or is expected to take: what losing it would cost.
+        priority: Its weight, as `Prioritised` says.
+        speculative: Whether it was loaded ahead of a need, so that admitting it is no use of it.
+    """
 
     key: str
     bytes: int
     load_s: float
+    priority: float = 1.0
+    speculative: bool = False
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -239,10 +269,10 @@ class EvictionPolicy(Protocol):
     name: str
 
     def admitted(self, resident: Resident) -> None:
-        """A resource became resident."""
+        """A resource became resident. Unless it is speculative, that is its first use."""
 
     def used(self, key: str) -> None:
-        """A resident resource was used."""
+        """A resident resource was used, by another need than the one that it was admitted for."""
 
     def removed(self, key: str) -> None:
         """A resource left the store, for whatever reason."""
@@ -265,3 +295,17 @@ class EvictionPolicy(Protocol):
         Returns:
             The victims, or ``None`` where pins leave too little, or where ``candidate`` is worth less than they are.
         """
+
+
+@runtime_checkable
+class AdaptiveEviction(EvictionPolicy, Protocol):
+    """An eviction policy that learns from what it gave up, too."""
+
+    def resized(self, capacity_bytes: int) -> None:
+        """The store's budget is so many bytes from now on. Called before anything else."""
+
+    def missed(self, key: str) -> None:
+        """A resource was needed that is not resident."""
+
+    def evicted(self, key: str) -> None:
+        """A victim goes, to make room; ``removed`` follows at once."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import KeysView, Mapping
 from typing import Any
 
+from preloader.cache.owners import Owners
 from preloader.events import Prediction
-from preloader.ports import EvictionPolicy, Loaded, Provider, Resident
+from preloader.ports import AdaptiveEviction, EvictionPolicy, Loaded, Provider, Resident
 from preloader.telemetry import OpenPreload
 
 
@@ -18,33 +19,74 @@ class Entry:
         value: What ``get`` serves.
         bytes: What it occupies of the budget.
         load_s: How long it took to load: what losing it would cost.
+        priority: Its weight among others.
+        expires_s: When it goes stale whatever its provider says, on the loop's clock; ``None``: never.
         preload: The preload that brought it, until a need used it or the preload was written off.
+        speculative: Whether a preload brought it and no need has used it since.
         provider: What loaded it and will unload it.
         holds: The dependencies that it keeps pinned.
         pins: How many users and dependents hold it; it is not evicted while there are any.
+        owners: Who brought or used it.
         stored: Whether it is in the store.
         admitted: Whether it ever was.
     """
 
-    __slots__ = ("admitted", "bytes", "holds", "key", "load_s", "pins", "preload", "provider", "stored", "value")
+    __slots__ = (
+        "admitted",
+        "bytes",
+        "expires_s",
+        "holds",
+        "key",
+        "load_s",
+        "owners",
+        "pins",
+        "preload",
+        "priority",
+        "provider",
+        "speculative",
+        "stored",
+        "value",
+    )
 
     def __init__(
-        self, key: str, loaded: Loaded, provider: Provider, load_s: float, preload: OpenPreload | None
+        self,
+        key: str,
+        loaded: Loaded,
+        provider: Provider,
+        load_s: float,
+        preload: OpenPreload | None,
+        *,
+        priority: float = 1.0,
+        expires_s: float | None = None,
     ) -> None:
         self.key = key
         self.value: Any = loaded.value
         self.bytes = loaded.bytes
         self.provider = provider
         self.load_s = load_s
+        self.priority = priority
+        self.expires_s = expires_s
         self.preload = preload
+        self.speculative = preload is not None
         self.holds: tuple[Entry, ...] = ()
         self.pins = 0
+        self.owners = Owners()
         self.stored = False
         self.admitted = False
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it can never go stale, nor can what it holds."""
+        return self._lasts_alone and all(held._lasts_alone for held in self.holds)
+
+    @property
+    def _lasts_alone(self) -> bool:
+        return self.provider.immutable and self.expires_s is None
+
 
 class Store:
-    """Entries within ``capacity_bytes``: occupied and reserved bytes together never exceed it.
+    """Entries within ``capacity_bytes``: occupied and reserved bytes together exceed it only while a budget that was
+    lowered waits for pins.
 
     The store decides what fits, its policy what goes. It never unloads: whoever removes an entry releases the value.
 
@@ -54,12 +96,15 @@ class Store:
     """
 
     def __init__(self, capacity_bytes: int, eviction: EvictionPolicy) -> None:
-        self.capacity_bytes = capacity_bytes
+        self._capacity_bytes = capacity_bytes
         self._eviction = eviction
+        self._adaptive = eviction if isinstance(eviction, AdaptiveEviction) else None
         self._entries: dict[str, Entry] = {}
         self._reserved: dict[str, int] = {}
         self._occupied_bytes = 0
         self._reserved_bytes = 0
+        if self._adaptive is not None:
+            self._adaptive.resized(capacity_bytes)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -75,6 +120,15 @@ class Store:
         """Return the resident entries."""
         return list(self._entries.values())
 
+    def speculative(self) -> list[Entry]:
+        """Return the resident entries that were loaded ahead of a need, and not used since."""
+        return [entry for entry in self._entries.values() if entry.speculative]
+
+    @property
+    def capacity_bytes(self) -> int:
+        """The budget."""
+        return self._capacity_bytes
+
     @property
     def occupied_bytes(self) -> int:
         """Bytes of the resident entries."""
@@ -82,8 +136,8 @@ class Store:
 
     @property
     def free_bytes(self) -> int:
-        """Bytes that are neither occupied nor reserved."""
-        return self.capacity_bytes - self._occupied_bytes - self._reserved_bytes
+        """Bytes that are neither occupied nor reserved; below 0 while a lowered budget waits for pins."""
+        return self._capacity_bytes - self._occupied_bytes - self._reserved_bytes
 
     def get(self, key: str) -> Entry | None:
         """Return the entry of ``key``, without counting a use."""
@@ -93,13 +147,45 @@ class Store:
         """Tell the policy that ``entry`` was used."""
         self._eviction.used(entry.key)
 
+    def missed(self, key: str) -> None:
+        """Tell the policy that ``key`` was needed and is not resident."""
+        if self._adaptive is not None:
+            self._adaptive.missed(key)
+
+    def resize(self, capacity_bytes: int, predictions: Mapping[str, Prediction]) -> list[Entry]:
+        """Change the budget, and return what must go for it: see `excess`.
+
+        Raises:
+            ValueError: The budget is below 1.
+        """
+        if capacity_bytes < 1:
+            raise ValueError(f"a budget must be at least 1 byte, not {capacity_bytes}")
+        self._capacity_bytes = capacity_bytes
+        if self._adaptive is not None:
+            self._adaptive.resized(capacity_bytes)
+        return self.excess(predictions)
+
+    def excess(self, predictions: Mapping[str, Prediction]) -> list[Entry]:
+        """Return what must go so that the budget holds, as far as pins allow; nothing while it does.
+
+        What pins keep over the budget is due when they are released, and until then nothing new fits.
+        """
+        if self.free_bytes >= 0:
+            return []
+        loose = sum(entry.bytes for entry in self._entries.values() if not entry.pins)
+        missing = min(-self.free_bytes, loose)
+        return (missing > 0 and self._chosen(missing, predictions, None)) or []
+
     def victims(
         self, bytes_: int, predictions: Mapping[str, Prediction], candidate: Resident | None = None
     ) -> list[Entry] | None:
         """Return what would have to go for ``bytes_`` more; ``None`` where that is impossible or not worth it."""
         missing = bytes_ - self.free_bytes
-        if missing <= 0:
-            return []
+        return self._chosen(missing, predictions, candidate) if missing > 0 else []
+
+    def _chosen(
+        self, missing: int, predictions: Mapping[str, Prediction], candidate: Resident | None
+    ) -> list[Entry] | None:
         pinned = {key for key, entry in self._entries.items() if entry.pins}
         keys = self._eviction.victims(missing, pinned, predictions, candidate)
         return None if keys is None else [self._entries[key] for key in keys]
@@ -134,10 +220,16 @@ class Store:
         self._entries[entry.key] = entry
         self._occupied_bytes += entry.bytes
         entry.stored = entry.admitted = True
-        self._eviction.admitted(Resident(entry.key, entry.bytes, entry.load_s))
+        self._eviction.admitted(Resident(entry.key, entry.bytes, entry.load_s, entry.priority, entry.speculative))
+
+    def evict(self, entry: Entry) -> None:
+        """Take a victim out; its value is the caller's to release."""
+        if self._adaptive is not None:
+            self._adaptive.evicted(entry.key)
+        self.remove(entry)
 
     def remove(self, entry: Entry) -> None:
-        """Take an entry out; its value is the caller's to release."""
+        """Take an entry out that was no victim, but stale or cleared; its value is the caller's to release."""
         del self._entries[entry.key]
         self._occupied_bytes -= entry.bytes
         entry.stored = False

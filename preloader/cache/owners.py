@@ -1,0 +1,34 @@
+"""Who brought or used a resident: what tells whether it is one user's alone."""
+
+from __future__ import annotations
+
+_MAX_USERS = 8
+_MAX_SESSIONS = 8
+
+
+class Owners:
+    """The users and sessions of one resident, in bounded memory.
+
+    Past a bound they are only known to be many, and what has many is nobody's alone: nothing is lost by forgetting who.
+    """
+
+    __slots__ = ("_sessions",)
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, set[str]] = {}
+
+    def add(self, user: str, session: str) -> None:
+        """Note that a session brought or used the resident."""
+        sessions = self._sessions.get(user)
+        if sessions is None:
+            if len(self._sessions) > _MAX_USERS:
+                return
+            sessions = self._sessions[user] = set()
+        if len(sessions) <= _MAX_SESSIONS:
+            sessions.add(session)
+
+    def only(self, user: str, session: str | None = None) -> bool:
+        """Return whether nobody but ``user``, and where a session is given nothing but that session, had to do with it."""
+        if self._sessions.keys() != {user}:
+            return False
+        return session is None or self._sessions[user] == {session}
