@@ -14,7 +14,8 @@ from typing import Any
 from preloader.cache import Entry, Store
 from preloader.errors import ConfigurationError, LoadError, PreloaderError, UnknownResourceError
 from preloader.events import Prediction, PreloadOutcome, kind_of
-from preloader.ports import Cost, Provider, Resident
+from preloader.freshness import Freshness
+from preloader.ports import Cost, Prioritised, Provider, Resident
 from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots, loading
 from preloader.scheduling.guard import LoadGuard
 from preloader.settings import Settings
@@ -57,6 +58,7 @@ class Loader:
         self.slots: LoadSlots[Entry] = LoadSlots(settings.loaders)
         self.guard = LoadGuard(settings)
         self.counts: Counter[str] = Counter()
+        self.freshness = Freshness(store, settings.load_timeout_s, self.evict, self.unpin)
         self._providers = providers
         self._store = store
         self._unloading: set[asyncio.Task[None]] = set()
@@ -138,11 +140,16 @@ class Loader:
                     flight.cancel("cancelled in flight: nobody waits for it any more")
             raise
 
-    def served(self, entry: Entry) -> None:
-        """A need was served from ``entry``: the preloads that brought it and what it stands on were of use."""
-        if entry.stored:
+    def served(self, entry: Entry, user: str, session: str, *, brought: bool = False) -> None:
+        """A need was served from ``entry``: the preloads that brought it and what it stands on were of use.
+
+        ``brought`` says that the entry was loaded for this very need, so that its admission was this use.
+        """
+        if entry.stored and not brought:
             self._store.used(entry)
         for part in (entry, *entry.holds):
+            part.owners.add(user, session)
+            part.speculative = False
             preload, part.preload = part.preload, None
             if preload is None or preload.ended:
                 continue
@@ -151,9 +158,13 @@ class Loader:
             else:  # a dependency that was brought for something else counts for that no longer
                 preload.bytes -= part.bytes
 
-    def evict(self, entry: Entry, reason: str) -> None:
+    def evict(self, entry: Entry, reason: str, *, for_room: bool = False) -> None:
         """Take an entry out of the store; its value is unloaded once nobody holds it."""
-        self._store.remove(entry)
+        if for_room:
+            self.counts["evictions"] += 1
+            self._store.evict(entry)
+        else:
+            self._store.remove(entry)
         preload = entry.preload
         if preload is not None and not preload.ended and preload.key == entry.key:
             self._end(preload, PreloadOutcome.WASTED, reason)
@@ -166,8 +177,28 @@ class Loader:
         ``keep`` hands over a value that never was stored: it is the caller's from then on.
         """
         entry.pins -= 1
-        if not entry.pins and not entry.stored:
+        if entry.pins:
+            return
+        if not entry.stored:
             self._retire(entry, unload=entry.admitted or not keep)
+        elif self._store.free_bytes < 0:
+            self._shed()
+
+    def resize(self, budget_bytes: int) -> None:
+        """Change the store's budget, and evict what no longer fits.
+
+        Raises:
+            ValueError: The budget is below 1.
+        """
+        self._store.resize(budget_bytes)
+        self._shed()
+
+    async def clear(self, which: Callable[[Entry], bool]) -> None:
+        """Evict the entries of a sort that nobody holds, and wait until they are unloaded."""
+        while unheld := [entry for entry in self._store.entries() if not entry.pins and which(entry)]:
+            for entry in unheld:
+                self.evict(entry, "cleared unused")
+            await self.unloaded()  # then what these held is unheld
 
     async def unloaded(self) -> None:
         """Wait until every value that was let go of is unloaded."""
@@ -251,14 +282,13 @@ class Loader:
             for holding in held:
                 self.unpin(holding)
             raise
-        entry.holds = tuple(held)
+        entry.hold(held)
         return entry
 
     async def _hold(self, dependency: str, flight: Flight[Entry]) -> Entry:
         """Return a dependency's entry, pinned; load it first where it is not resident."""
-        entry = self._store.get(dependency)
+        entry = await self.freshness.fresh(dependency)
         if entry is not None:
-            entry.pins += 1
             return entry
         child = self.in_flight(dependency) or self.start(
             dependency, flight.preload, foreground=flight.foreground, host=flight.host
@@ -276,7 +306,7 @@ class Loader:
         await self.slots.acquire(flight)
         loading.set(flight)  # in this flight's task, which the loader's inherits from
         try:
-            expected = provider.cost(key)
+            expected, priority = provider.cost(key), _priority(key, provider)
             if self._make_room(flight, expected):
                 self._store.reserve(key, expected.bytes)
             started_s = loop.time()
@@ -286,20 +316,27 @@ class Loader:
                 loaded = await self.guard.load(key, provider)
             finally:
                 self._store.release(key)
-            entry = Entry(key, loaded, provider, loop.time() - started_s, preload)
+            entry = Entry(key, loaded, provider, loop.time() - started_s, preload, priority=priority)
         finally:
             self.slots.release(flight)
         if preload is not None and not preload.ended:
             preload.bytes += entry.bytes
         try:
             if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
-                self._store.admit(entry)
+                self._admit(entry, loaded.ttl_s)
             else:
                 self.counts["not_stored"] += 1
         except BaseException:  # a faulty eviction policy: what was loaded must not be left behind
             self._retire(entry)
             raise
         return entry
+
+    def _admit(self, entry: Entry, ttl_s: float | None) -> None:
+        if entry.preload is not None and entry.preload.slot is not None:
+            entry.owners.add(*entry.preload.slot)
+        if ttl_s is not None:
+            entry.expires_in(ttl_s, lambda: self.evict(entry, "its time to live ended before it was used"))
+        self._store.admit(entry)
 
     def _make_room(self, flight: Flight[Entry], cost: Cost, *, loaded: bool = False) -> bool:
         """Evict what must go; return whether there is room now.
@@ -314,9 +351,19 @@ class Loader:
                 return False
             raise NoRoom("no room that is worth making")
         for victim in victims:
-            self.counts["evictions"] += 1
-            self.evict(victim, f"evicted unused, for {flight.key}")
+            self.evict(victim, f"evicted unused, for {flight.key}", for_room=True)
         return True
+
+    def _shed(self) -> None:
+        """Evict what a lowered budget no longer has room for, as far as it is not in use."""
+        try:
+            victims = self._store.excess(self._outlook())
+        except Exception:
+            self.counts["eviction_errors"] += 1
+            logger.exception("the eviction policy failed when the budget was lowered")
+            return
+        for victim in victims:
+            self.evict(victim, "evicted unused, for a smaller budget", for_room=True)
 
     def _victims(self, key: str, cost: Cost, preload: OpenPreload | None) -> list[Entry] | None:
         if cost.bytes <= self._store.free_bytes:
@@ -327,7 +374,9 @@ class Loader:
         if key not in predictions:  # hinted, or a dependency: what it is loaded for speaks for it
             p = preload.probability
             predictions = {**predictions, key: Prediction(key, (p,), p, p)}
-        return self._store.victims(cost.bytes, predictions, Resident(key, cost.bytes, cost.seconds))
+        priority = _priority(key, self.provider(key))
+        candidate = Resident(key, cost.bytes, cost.seconds, priority, speculative=True)
+        return self._store.victims(cost.bytes, predictions, candidate)
 
     def _retire(self, entry: Entry, *, unload: bool = True) -> None:
         """Let go of an entry's value, and then of what it held.
@@ -350,6 +399,10 @@ class Loader:
     def _let_go(self, entry: Entry) -> None:
         for dependency in entry.holds:
             self.unpin(dependency)
+
+
+def _priority(key: str, provider: Provider) -> float:
+    return provider.priority(key) if isinstance(provider, Prioritised) else 1.0
 
 
 def check_providers(providers: Mapping[str, Provider]) -> None:

@@ -52,7 +52,9 @@ class Statistics(msgspec.Struct, frozen=True):
         tiers: By tier name.
         residents: How many resources are ready.
         resident_bytes: What they occupy.
-        budget_bytes: What they may occupy.
+        budget_bytes: What they may occupy; a lowered budget may be exceeded by what is in use.
+        speculative: How many of them were loaded ahead of a need, and not used since.
+        speculative_bytes: What those occupy.
         counts: Events observed, evictions, preemptions, loader errors, timeouts, quarantines, predictor errors, …
     """
 
@@ -61,6 +63,8 @@ class Statistics(msgspec.Struct, frozen=True):
     residents: int
     resident_bytes: int
     budget_bytes: int
+    speculative: int
+    speculative_bytes: int
     counts: dict[str, int]
 
 
@@ -142,7 +146,6 @@ class PreloadManager:
             self._loader,
             self._speculation,
             self._ledger,
-            self.settings.load_timeout_s,
             self._check_running,
         )
         self._inference = Inference(
@@ -269,7 +272,7 @@ class PreloadManager:
             ClosedError: The manager is not running.
         """
         entry = self._store.get(key)
-        if entry is not None and entry.provider.immutable and self._running:
+        if entry is not None and entry.lasting and self._running:
             self._serving.hit(entry, user, session)
             return entry.value
         entry = await self._serving.need(key, user, session)
@@ -319,13 +322,34 @@ class PreloadManager:
         self._outlook.forget((user, session))
         self._speculation.end_session((user, session))
 
-    async def clear(self) -> None:
-        """Evict everything that nobody holds, void the hints under way, and wait until it is unloaded."""
-        self._hints.invalidate()
-        while unheld := [entry for entry in self._store.entries() if not entry.pins]:
-            for entry in unheld:
-                self._loader.evict(entry, "cleared unused")
-            await self._loader.unloaded()  # then what these held is unheld
+    async def clear(self, *, user: str | None = None, session: str | None = None) -> None:
+        """Evict everything that nobody holds, or what one user or session alone brought or used; wait until it is gone.
+
+        For all it voids the hints under way, for a user or session it withdraws their preloads. What was learned of
+        them stays: only the cache is cleared.
+
+        Args:
+            user: Whose; everybody's unless given.
+            session: Which of that user's sessions; all of them unless given.
+
+        Raises:
+            ValueError: A session is given without its user.
+        """
+        if user is None and session is not None:
+            raise ValueError(f"clear(session={session!r}) needs the user whose session it is, as in user='anna'")
+        if user is None:
+            self._hints.invalidate()
+        else:
+            self._speculation.withdraw_of(user, session, "cleared unused")
+        await self._loader.clear(lambda entry: user is None or entry.owners.only(user, session))
+
+    def resize(self, budget_bytes: int) -> None:
+        """Change the memory budget: what no longer fits is evicted at once, and what is in use once it is released.
+
+        Raises:
+            ValueError: The budget is below 1.
+        """
+        self._loader.resize(budget_bytes)
 
     async def flush(self) -> None:
         """Write the event log; every event observed before is durable when this returns."""
@@ -334,16 +358,20 @@ class PreloadManager:
     def statistics(self) -> Statistics:
         """Return a snapshot of everything that is counted."""
         counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
-        parts = (self._speculation, self._loader, self._loader.guard, self._inference, self._predictor, self._serving)
+        loader = self._loader
+        parts = (self._speculation, loader, loader.guard, loader.freshness, self._inference, self._predictor)
         for part in parts:
             counts.update(part.counts)
         counts.update(self._counts)
+        speculative = self._store.speculative()
         return Statistics(
             ledger=self._ledger.totals(),
             tiers=self._speculation.statistics(),
             residents=len(self._store),
             resident_bytes=self._store.occupied_bytes,
             budget_bytes=self._store.capacity_bytes,
+            speculative=len(speculative),
+            speculative_bytes=sum(entry.bytes for entry in speculative),
             counts=dict(counts),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 
 from preloader.cache import Entry, Store
@@ -11,7 +10,7 @@ from preloader.events import NeedOutcome
 from preloader.loading import Loader
 from preloader.scheduling.flights import Flight, loading
 from preloader.speculation import Speculation
-from preloader.telemetry import Ledger, logger
+from preloader.telemetry import Ledger
 
 
 class Serving:
@@ -22,7 +21,6 @@ class Serving:
         loader: What loads those that are not there.
         speculation: Whose queued preloads a need overtakes.
         ledger: Where every need is entered once.
-        freshness_timeout_s: After how long the question whether a value is fresh is given up.
         check_running: Raises `ClosedError` where nothing may be loaded any more.
     """
 
@@ -32,20 +30,17 @@ class Serving:
         loader: Loader,
         speculation: Speculation,
         ledger: Ledger,
-        freshness_timeout_s: float,
         check_running: Callable[[], None],
     ) -> None:
-        self.counts: Counter[str] = Counter()
         self._store = store
         self._loader = loader
         self._speculation = speculation
         self._ledger = ledger
-        self._freshness_timeout_s = freshness_timeout_s
         self._check_running = check_running
 
     def hit(self, entry: Entry, user: str, session: str) -> None:
         """Enter a need of what is resident and cannot go stale."""
-        self._loader.served(entry)
+        self._loader.served(entry, user, session)
         now_s = asyncio.get_running_loop().time()
         self._ledger.need(entry.key, user, session, NeedOutcome.HIT, 0.0, now_s)
 
@@ -61,19 +56,20 @@ class Serving:
         loop = asyncio.get_running_loop()
         asked_s, outcome = loop.time(), NeedOutcome.MISS
         try:
-            entry = await self._fresh(key)
+            entry = await self._loader.freshness.fresh(key)
             if entry is not None:
                 outcome = NeedOutcome.HIT
             else:
                 self._check_running()  # it may have been stopped while freshness was asked for
                 flight = self._loader.in_flight(key)
                 if flight is None:
+                    self._store.missed(key)
                     flight = self._start(key)
                 else:
                     outcome = NeedOutcome.LATE_HIT
                     self._join(flight)
                 entry = await self._loader.board(flight)
-            self._loader.served(entry)
+            self._loader.served(entry, user, session, brought=outcome is NeedOutcome.MISS)
             return entry
         finally:
             self._ledger.need(key, user, session, outcome, loop.time() - asked_s, loop.time())
@@ -87,29 +83,3 @@ class Serving:
         if flight.own_preload is not None:
             flight.own_preload.needed = True
         self._loader.slots.promote(flight, loading.get())
-
-    async def _fresh(self, key: str) -> Entry | None:
-        """Return the resident entry of ``key``, pinned once, if it is still true; evict it if not.
-
-        Asking takes time, in which somebody else may have replaced the entry: then that one is asked about.
-        """
-        while (entry := self._store.get(key)) is not None:
-            entry.pins += 1
-            if entry.provider.immutable or await self._is_fresh(entry):
-                return entry
-            if entry.stored:
-                self._loader.evict(entry, "stale before it was used")
-            self._loader.unpin(entry)
-        return None
-
-    async def _is_fresh(self, entry: Entry) -> bool:
-        try:
-            async with asyncio.timeout(self._freshness_timeout_s):
-                return await entry.provider.is_fresh(entry.key, entry.value)
-        except Exception as error:
-            self.counts["freshness_errors"] += 1
-            logger.debug("cannot tell whether %s is fresh, so it is not: %r", entry.key, error)
-            return False
-        except BaseException:
-            self._loader.unpin(entry)
-            raise

@@ -78,6 +78,12 @@ class Speculation:
             if preload.slot == slot:
                 self.withdraw(preload, "unused at session end")
 
+    def withdraw_of(self, user: str, session: str | None, reason: str) -> None:
+        """Withdraw the preloads of a user, or of one session of theirs."""
+        for preload in list(self._open.values()):
+            if preload.slot is not None and preload.slot[0] == user and session in (None, preload.slot[1]):
+                self.withdraw(preload, reason)
+
     def consider(
         self, predictions: Sequence[Prediction], slot: Slot | None, deadline_s: float | None = None
     ) -> list[Decision]:

@@ -126,9 +126,13 @@ class SyncPreloadManager:
         """See `PreloadManager.end_session`."""
         self._call(self._async(self._manager.end_session, user, session))
 
-    def clear(self) -> None:
+    def clear(self, *, user: str | None = None, session: str | None = None) -> None:
         """See `PreloadManager.clear`."""
-        self._call(self._manager.clear())
+        self._call(self._manager.clear(user=user, session=session))
+
+    def resize(self, budget_bytes: int) -> None:
+        """See `PreloadManager.resize`."""
+        self._call(self._async(self._manager.resize, budget_bytes))
 
     def flush(self) -> None:
         """See `PreloadManager.flush`."""

@@ -28,7 +28,7 @@ class Owners:
             sessions.add(session)
 
     def only(self, user: str, session: str | None = None) -> bool:
-        """Return whether nobody but ``user``, and where a session is given nothing but that session, had to do with it."""
+        """Return whether nobody but ``user`` had to do with it, or nothing but that ``session`` of theirs."""
         if self._sessions.keys() != {user}:
             return False
         return session is None or self._sessions[user] == {session}

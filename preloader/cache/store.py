@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import KeysView, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from typing import Any
 
 from preloader.cache.owners import Owners
@@ -27,16 +28,19 @@ class Entry:
         holds: The dependencies that it keeps pinned.
         pins: How many users and dependents hold it; it is not evicted while there are any.
         owners: Who brought or used it.
+        lasting: Whether it can never go stale, nor can what it holds.
         stored: Whether it is in the store.
         admitted: Whether it ever was.
     """
 
     __slots__ = (
+        "_expiry",
         "admitted",
         "bytes",
         "expires_s",
         "holds",
         "key",
+        "lasting",
         "load_s",
         "owners",
         "pins",
@@ -57,7 +61,6 @@ class Entry:
         preload: OpenPreload | None,
         *,
         priority: float = 1.0,
-        expires_s: float | None = None,
     ) -> None:
         self.key = key
         self.value: Any = loaded.value
@@ -65,28 +68,40 @@ class Entry:
         self.provider = provider
         self.load_s = load_s
         self.priority = priority
-        self.expires_s = expires_s
+        self.expires_s: float | None = None
         self.preload = preload
         self.speculative = preload is not None
         self.holds: tuple[Entry, ...] = ()
+        self.lasting = provider.immutable
+        self._expiry: asyncio.TimerHandle | None = None
         self.pins = 0
         self.owners = Owners()
         self.stored = False
         self.admitted = False
 
-    @property
-    def lasting(self) -> bool:
-        """Whether it can never go stale, nor can what it holds."""
-        return self._lasts_alone and all(held._lasts_alone for held in self.holds)
+    def expires_in(self, ttl_s: float, evict: Callable[[], None]) -> None:
+        """Make it stale in ``ttl_s`` seconds; ``evict`` is called then, if it still is in the store."""
+        loop = asyncio.get_running_loop()
+        self.lasting = False
+        self.expires_s = loop.time() + ttl_s
+        self._expiry = loop.call_at(self.expires_s, evict)
 
-    @property
-    def _lasts_alone(self) -> bool:
-        return self.provider.immutable and self.expires_s is None
+    def gone(self) -> None:
+        """Note that it left the store."""
+        self.stored = False
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    def hold(self, dependencies: Iterable[Entry]) -> None:
+        """Keep dependencies, which were pinned for this entry."""
+        self.holds = tuple(dependencies)
+        self.lasting = self.lasting and all(held.lasting for held in self.holds)
 
 
 class Store:
-    """Entries within ``capacity_bytes``: occupied and reserved bytes together exceed it only while a budget that was
-    lowered waits for pins.
+    """Entries within ``capacity_bytes``: occupied and reserved bytes together never exceed it.
+
+    While a budget that was lowered waits for pins they may, and then nothing new is let in.
 
     The store decides what fits, its policy what goes. It never unloads: whoever removes an entry releases the value.
 
@@ -152,8 +167,8 @@ class Store:
         if self._adaptive is not None:
             self._adaptive.missed(key)
 
-    def resize(self, capacity_bytes: int, predictions: Mapping[str, Prediction]) -> list[Entry]:
-        """Change the budget, and return what must go for it: see `excess`.
+    def resize(self, capacity_bytes: int) -> None:
+        """Change the budget; `excess` says what must go for it.
 
         Raises:
             ValueError: The budget is below 1.
@@ -163,7 +178,6 @@ class Store:
         self._capacity_bytes = capacity_bytes
         if self._adaptive is not None:
             self._adaptive.resized(capacity_bytes)
-        return self.excess(predictions)
 
     def excess(self, predictions: Mapping[str, Prediction]) -> list[Entry]:
         """Return what must go so that the budget holds, as far as pins allow; nothing while it does.
@@ -232,5 +246,5 @@ class Store:
         """Take an entry out that was no victim, but stale or cleared; its value is the caller's to release."""
         del self._entries[entry.key]
         self._occupied_bytes -= entry.bytes
-        entry.stored = False
+        entry.gone()
         self._eviction.removed(entry.key)

@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from preloader.cache.eviction import EVICTIONS
 from preloader.cli.histories import History, read_history
 from preloader.cli.studies import Source, declared_costs, document, perform, show
 from preloader.errors import ConfigurationError
@@ -71,7 +72,7 @@ def replay(
     no_waste_budget: Annotated[
         bool, typer.Option("--no-waste-budget", help="Let the policy waste what it will.")
     ] = False,
-    eviction: Annotated[str, typer.Option(help="The eviction policy: lru or predictive.")] = "predictive",
+    eviction: Annotated[str, typer.Option(help=f"The eviction policy: {', '.join(EVICTIONS)}.")] = "predictive",
     registry: Annotated[
         Path | None, typer.Option(help="Take sizes, load times and dependencies from this component registry (TOML).")
     ] = None,

@@ -66,6 +66,14 @@ class RegistryProvider(Blocking):
         """
         return Cost(self._component(key).load_s, self._bytes[key])
 
+    def priority(self, key: str) -> float:
+        """Return the component's declared priority.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+        """
+        return self._component(key).priority
+
     def dependencies(self, key: str) -> Sequence[str]:
         """Return all components that must be ready before this one, transitively, in a loadable order.
 

@@ -9,7 +9,15 @@ from typing import Protocol
 import msgspec
 
 from preloader.events import Context, Decision, Event, Prediction, Preload
-from preloader.ports import Budget, DecisionPolicy, EvictionPolicy, Predictor, Resident, Snapshot
+from preloader.ports import (
+    AdaptiveEviction,
+    Budget,
+    DecisionPolicy,
+    EvictionPolicy,
+    Predictor,
+    Resident,
+    Snapshot,
+)
 from preloader.replay.run import Cast, Casting
 from preloader.replay.script import SessionScript
 
@@ -139,8 +147,21 @@ class _WatchedEviction:
     def __init__(self, inner: EvictionPolicy, memory: MemoryTrace) -> None:
         self.name = inner.name
         self._inner = inner
+        self._adaptive = inner if isinstance(inner, AdaptiveEviction) else None
         self._memory = memory
         self._bytes: dict[str, int] = {}
+
+    def resized(self, capacity_bytes: int) -> None:
+        if self._adaptive is not None:
+            self._adaptive.resized(capacity_bytes)
+
+    def missed(self, key: str) -> None:
+        if self._adaptive is not None:
+            self._adaptive.missed(key)
+
+    def evicted(self, key: str) -> None:
+        if self._adaptive is not None:
+            self._adaptive.evicted(key)
 
     def admitted(self, resident: Resident) -> None:
         self._bytes[resident.key] = resident.bytes

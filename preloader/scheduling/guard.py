@@ -164,6 +164,8 @@ async def _checked(provider: Provider, key: str) -> Loaded:
     loaded: object = await provider.load(key)
     if not isinstance(loaded, Loaded) or loaded.bytes < 0:
         raise TypeError(f"a provider must return Loaded(value, bytes) with bytes of at least 0, not {loaded!r}")
+    if loaded.ttl_s is not None and not loaded.ttl_s > 0:
+        raise TypeError(f"a provider must return Loaded with a ttl_s above 0 seconds, or None, not {loaded.ttl_s!r}")
     return loaded
 
 
