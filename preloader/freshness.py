@@ -60,7 +60,12 @@ class Freshness:
 
     async def _stale_part(self, entry: Entry) -> Entry | None:
         """Return what is stale of an entry: one that it holds, or itself."""
-        for held in entry.holds:
+        parts = {entry: None}
+        for part in (queue := [entry]):
+            new = [held for held in part.holds if held not in parts and not (held.lasting and held.stored)]
+            parts.update(dict.fromkeys(new))
+            queue += new
+        for held in reversed(queue[1:]):  # what they stand on first
             if (held.admitted and not held.stored) or not await self._is_fresh(held):
                 return held
         return None if await self._is_fresh(entry) else entry

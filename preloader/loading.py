@@ -9,13 +9,15 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from preloader.cache import Entry, Store
 from preloader.errors import ConfigurationError, LoadError, PreloaderError, UnknownResourceError
 from preloader.events import Prediction, PreloadOutcome, kind_of
 from preloader.freshness import Freshness
-from preloader.ports import Cost, Prioritised, Provider, Resident
+from preloader.gathering import Gathering
+from preloader.ports import Cost, HasRequirements, Prioritised, Provider, Resident
 from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots, loading
 from preloader.scheduling.guard import LoadGuard
 from preloader.settings import Settings
@@ -24,6 +26,8 @@ from preloader.telemetry import OpenPreload, logger
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Outlook = Callable[[], Mapping[str, Prediction]]
 EndPreload = Callable[[OpenPreload, PreloadOutcome, str], None]
+
+_NOTHING: Mapping[str, Entry] = MappingProxyType({})
 
 
 class NoRoom(LoadError):
@@ -60,7 +64,9 @@ class Loader:
         self.counts: Counter[str] = Counter()
         self.freshness = Freshness(store, settings.load_timeout_s, self.evict, self.unpin)
         self._providers = providers
+        self._requires = {kind: one.requires for kind, one in providers.items() if isinstance(one, HasRequirements)}
         self._store = store
+        self._settings = settings
         self._unloading: set[asyncio.Task[None]] = set()
         self._outlook = outlook
         self._end = end
@@ -90,6 +96,10 @@ class Loader:
             logger.debug("cannot tell what %s depends on: %r", key, error)
             return ()
 
+    def seconds(self, key: str) -> float:
+        """Return how long loading ``key`` alone is expected to take."""
+        return self.provider(key).cost(key).seconds
+
     def cost(self, key: str) -> Cost:
         """Return the expected cost of a key with its dependencies, as far as they are not resident."""
         provider = self.provider(key)
@@ -109,11 +119,15 @@ class Loader:
         *,
         foreground: bool,
         host: Flight[Entry] | None = None,
+        lent: Mapping[str, Entry] = _NOTHING,
     ) -> Flight[Entry]:
-        """Start a flight. The caller has made sure that none can be joined, and that ``key`` is not resident."""
+        """Start a flight. The caller has made sure that none can be joined, and that ``key`` is not resident.
+
+        ``lent`` are entries that the flight may stand on as if they were resident, for as long as they are in there.
+        """
         flight: Flight[Entry] = Flight(key, foreground=foreground, preload=preload, host=host)
         self.flights[key] = flight
-        task = self._spawn(self._fly(flight), f"flight {key}")
+        task = self._spawn(self._fly(flight, lent), f"flight {key}")
         task.add_done_callback(lambda _: self._grounded(flight))
         flight.takes_off(task)
         return flight
@@ -132,13 +146,18 @@ class Loader:
         try:
             return await asyncio.shield(flight.landed)
         except asyncio.CancelledError:
-            if flight.landed.done() and flight.landed.exception() is None:
-                self.unpin(flight.landed.result())
-            else:
-                flight.passengers -= 1
-                if not flight.passengers and flight.own_preload is None:
-                    flight.cancel("cancelled in flight: nobody waits for it any more")
+            self.alight(flight)
             raise
+
+    def alight(self, flight: Flight[Entry]) -> None:
+        """Wait for a flight no longer; what it has brought by now is let go of."""
+        if flight.landed.done():
+            if flight.landed.exception() is None:
+                self.unpin(flight.landed.result())
+            return
+        flight.passengers -= 1
+        if not flight.passengers and flight.own_preload is None:
+            flight.cancel("cancelled in flight: nobody waits for it any more")
 
     def served(self, entry: Entry, user: str, session: str, *, brought: bool = False) -> None:
         """A need was served from ``entry``: the preloads that brought it and what it stands on were of use.
@@ -147,16 +166,14 @@ class Loader:
         """
         if entry.stored and not brought:
             self._store.used(entry)
-        for part in (entry, *entry.holds):
-            part.owners.add(user, session)
-            part.speculative = False
+        for part in entry.own(user, session, served=True):
+            part.proved, part.speculative = True, False
             preload, part.preload = part.preload, None
-            if preload is None or preload.ended:
-                continue
-            if preload.key == part.key:
-                self._end(preload, PreloadOutcome.USED, "used")
-            else:  # a dependency that was brought for something else counts for that no longer
-                preload.bytes -= part.bytes
+            if preload is not None and not preload.ended:
+                if preload.key == part.key:
+                    self._end(preload, PreloadOutcome.USED, "used")
+                else:  # a dependency that was brought for something else counts for that no longer
+                    preload.bytes -= part.bytes
 
     def evict(self, entry: Entry, reason: str, *, for_room: bool = False) -> None:
         """Take an entry out of the store; its value is unloaded once nobody holds it."""
@@ -220,9 +237,9 @@ class Loader:
         await self.unloaded()
         await self.guard.aclose(grace_s)
 
-    async def _fly(self, flight: Flight[Entry]) -> None:
+    async def _fly(self, flight: Flight[Entry], lent: Mapping[str, Entry]) -> None:
         try:
-            entry = await self._load(flight)
+            entry = await self._load(flight, lent)
         except asyncio.CancelledError:
             self._crash(flight, CancelledLoad(flight.cancel_reason or "cancelled in flight: shutdown"))
         except PreloaderError as error:
@@ -271,35 +288,32 @@ class Loader:
             self._end(preload, outcome, str(error))
         flight.landed.set_exception(error)
 
-    async def _load(self, flight: Flight[Entry]) -> Entry:
+    async def _load(self, flight: Flight[Entry], lent: Mapping[str, Entry]) -> Entry:
         provider = self.provider(flight.key)
-        held: list[Entry] = []
+        gathering = Gathering(self, flight, requires=self._direct, lent=lent, width=lambda: self._width(flight))
         try:
-            for dependency in provider.dependencies(flight.key):
-                held.append(await self._hold(dependency, flight))  # noqa: PERF401 - what is held must survive a failure
+            holds = await gathering.run()
             entry = await self._load_alone(flight, provider)
         except BaseException:
-            for holding in held:
-                self.unpin(holding)
+            gathering.release()
             raise
-        entry.hold(held)
+        entry.hold(holds)
+        if entry.preload is not None and entry.preload.slot is not None:
+            entry.own(*entry.preload.slot, served=False)
         return entry
 
-    async def _hold(self, dependency: str, flight: Flight[Entry]) -> Entry:
-        """Return a dependency's entry, pinned; load it first where it is not resident."""
-        entry = await self.freshness.fresh(dependency)
-        if entry is not None:
-            return entry
-        child = self.in_flight(dependency) or self.start(
-            dependency, flight.preload, foreground=flight.foreground, host=flight.host
-        )
-        if flight.foreground:
-            self.slots.promote(child, flight.host)
-        flight.waits_for = child
-        try:
-            return await self.board(child)
-        finally:
-            flight.waits_for = None
+    def _direct(self, key: str) -> Sequence[str]:
+        """Return what ``key`` requires; where its provider does not tell what directly, all of it."""
+        requires = self._requires.get(kind_of(key))
+        return self.provider(key).dependencies(key) if requires is None else requires(key)
+
+    def _width(self, flight: Flight[Entry]) -> int:
+        """Return how many of its dependencies a flight may have loaded at once."""
+        if flight.host is not None:  # it has the one slot that it was lent
+            return 1
+        if flight.foreground or flight.preload is None:
+            return self._settings.loaders or max(self._settings.tier_workers)
+        return self._settings.tier_workers[flight.preload.tier]
 
     async def _load_alone(self, flight: Flight[Entry], provider: Provider) -> Entry:
         key, preload, loop = flight.key, flight.preload, asyncio.get_running_loop()
@@ -332,8 +346,6 @@ class Loader:
         return entry
 
     def _admit(self, entry: Entry, ttl_s: float | None) -> None:
-        if entry.preload is not None and entry.preload.slot is not None:
-            entry.owners.add(*entry.preload.slot)
         if ttl_s is not None:
             entry.expires_in(ttl_s, lambda: self.evict(entry, "its time to live ended before it was used"))
         self._store.admit(entry)

@@ -196,6 +196,18 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class HasRequirements(Protocol):
+    """A provider that tells direct requirements from transitive ones, which keeps deep graphs cheap. Optional."""
+
+    def requires(self, key: str) -> Sequence[str]:
+        """Return what must be ready before ``key``, without what only that requires; `Provider.dependencies` has all.
+
+        Raises:
+            UnknownResourceError: There is no such resource.
+        """
+
+
+@runtime_checkable
 class UsesExecutor(Protocol):
     """A provider with blocking work. The manager hands it its own executor before anything is loaded."""
 

@@ -123,7 +123,13 @@ class FakeProvider:
         """Return every key that must be ready before ``key``, in loadable order."""
         self.cost(key)
         order: dict[str, None] = {}
-        self._add_requirements(key, order)
+        stack, begun = [*reversed(self._requires.get(key, ()))], {key}
+        while stack:  # no recursion: chains are deep
+            if stack[-1] in begun:
+                order.setdefault(stack.pop())
+            else:
+                begun.add(stack[-1])
+                stack += [each for each in reversed(self._requires.get(stack[-1], ())) if each not in begun]
         return tuple(order)
 
     def change(self, key: str) -> None:
@@ -146,12 +152,6 @@ class FakeProvider:
             raise AssertionError(f"unloaded too often: {', '.join(map(repr, surplus))}")
         if self.live:
             raise AssertionError(f"never unloaded: {', '.join(map(repr, self.live))}")
-
-    def _add_requirements(self, key: str, order: dict[str, None]) -> None:
-        for required in self._requires.get(key, ()):
-            if required not in order:
-                self._add_requirements(required, order)
-                order[required] = None
 
     @staticmethod
     async def _perform(step: Step) -> None:

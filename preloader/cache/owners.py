@@ -17,15 +17,17 @@ class Owners:
     def __init__(self) -> None:
         self._sessions: dict[str, set[str]] = {}
 
-    def add(self, user: str, session: str) -> None:
-        """Note that a session brought or used the resident."""
+    def add(self, user: str, session: str) -> bool:
+        """Note that a session brought or used the resident; return whether that was news."""
         sessions = self._sessions.get(user)
         if sessions is None:
             if len(self._sessions) > _MAX_USERS:
-                return
+                return False
             sessions = self._sessions[user] = set()
-        if len(sessions) <= _MAX_SESSIONS:
-            sessions.add(session)
+        if session in sessions or len(sessions) > _MAX_SESSIONS:
+            return False
+        sessions.add(session)
+        return True
 
     def only(self, user: str, session: str | None = None) -> bool:
         """Return whether nobody but ``user`` had to do with it, or nothing but that ``session`` of theirs."""

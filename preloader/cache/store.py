@@ -25,7 +25,8 @@ class Entry:
         preload: The preload that brought it, until a need used it or the preload was written off.
         speculative: Whether a preload brought it and no need has used it since.
         provider: What loaded it and will unload it.
-        holds: The dependencies that it keeps pinned.
+        holds: The dependencies that it keeps pinned: the direct ones, where its provider tells them from the others.
+        proved: Whether a need was served from it or from what stands on it: no preload is left beneath it then.
         pins: How many users and dependents hold it; it is not evicted while there are any.
         owners: Who brought or used it.
         lasting: Whether it can never go stale, nor can what it holds.
@@ -46,6 +47,7 @@ class Entry:
         "pins",
         "preload",
         "priority",
+        "proved",
         "provider",
         "speculative",
         "stored",
@@ -76,6 +78,7 @@ class Entry:
         self._expiry: asyncio.TimerHandle | None = None
         self.pins = 0
         self.owners = Owners()
+        self.proved = False
         self.stored = False
         self.admitted = False
 
@@ -96,6 +99,23 @@ class Entry:
         """Keep dependencies, which were pinned for this entry."""
         self.holds = tuple(dependencies)
         self.lasting = self.lasting and all(held.lasting for held in self.holds)
+
+    def own(self, user: str, session: str, *, served: bool) -> list[Entry]:
+        """Note that a session brought it, or was ``served`` from it, and with it all that it stands on.
+
+        Returns:
+            The parts to which that was news, and if served, those that no need was served from before. Nearly always
+            there are none, and what lies beneath others is not looked at: it knows whatever they know.
+        """
+        if not (self.owners.add(user, session) or (served and not self.proved)):
+            return []
+        parts = {self: None}
+        for part in (queue := [self]):
+            for held in part.holds:
+                if held not in parts and (held.owners.add(user, session) or (served and not held.proved)):
+                    parts[held] = None
+                    queue.append(held)
+        return queue
 
 
 class Store:

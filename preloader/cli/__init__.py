@@ -17,7 +17,10 @@ from typer.exceptions import TyperException
 from preloader.errors import PreloaderError
 
 _INTERRUPTED = 130  # how typer ends after Ctrl-C
-COMMANDS = ("history", "log", "evaluate", "explain", "train", "leave-out", "personalise", "retrain", "replay", "demo")
+COMMANDS = (
+    *("history", "log", "components", "evaluate", "explain"),
+    *("train", "leave-out", "personalise", "retrain", "replay", "demo"),
+)
 
 
 def build() -> typer.Typer:

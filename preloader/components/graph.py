@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
+
+import msgspec
 
 from preloader.components.component import Component
+from preloader.components.plan import Plan, make_plan, stages_of
 from preloader.errors import ConfigurationError, UnknownResourceError
+from preloader.stages import CircleError, arrows, in_order
 from preloader.toml import did_you_mean
 
 
@@ -38,17 +41,62 @@ class ComponentGraph:
         Raises:
             UnknownResourceError: There is no such component.
         """
-        if name not in self._components:
-            raise UnknownResourceError(f"there is no component {name!r}; {did_you_mean(name, list(self._components))}")
+        self._check_known(name)
         if name not in self._dependencies:
             needed = _reachable(name, self._requires)
-            order = TopologicalSorter({each: self._requires(each) for each in needed}).static_order()
+            order = in_order({each: self._requires(each) for each in needed})
             self._dependencies[name] = tuple(each for each in order if each != name)
         return self._dependencies[name]
+
+    def stages(self, names: Iterable[str] | None = None) -> tuple[tuple[str, ...], ...]:
+        """Return components in stages: each is in the first one that comes after all that it requires.
+
+        Args:
+            names: What is to be ready in the end, with all that it requires; everything unless given.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+        """
+        requires = self._closure(names)
+        return stages_of(in_order(requires), requires)
+
+    def plan(self, names: Iterable[str] | None = None, *, workers: int) -> Plan:
+        """Return when what would be loaded, by so many workers, with the declared times.
+
+        The manager loads in the same way, with the times that it has learned.
+
+        Args:
+            names: What is to be ready in the end, with all that it requires; everything unless given.
+            workers: How many loads may run at once.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+            ConfigurationError: ``workers`` is not at least 1.
+        """
+        requires = self._closure(names)
+        plan = make_plan(requires, {name: self._components[name].load_s for name in requires}, workers)
+        pairs = ((one, other) for one in requires for other in sorted(self._conflicts[one]) if one < other)
+        return msgspec.structs.replace(plan, conflicts=tuple(pair for pair in pairs if pair[1] in requires))
+
+    def _closure(self, names: Iterable[str] | None) -> dict[str, tuple[str, ...]]:
+        """Return what each of ``names`` and of all that they require requires directly."""
+        wanted = list(self._components if names is None else names)
+        for name in wanted:
+            self._check_known(name)
+        needed = dict.fromkeys(wanted)
+        for name in (queue := list(needed)):
+            new = [each for each in self._requires(name) if each not in needed]
+            needed.update(dict.fromkeys(new))
+            queue += new
+        return {name: self._requires(name) for name in needed}
 
     def conflicts(self, name: str) -> frozenset[str]:
         """Return what may not be resident together with ``name``, whichever of the two says so."""
         return frozenset(self._conflicts[name])
+
+    def _check_known(self, name: str) -> None:
+        if name not in self._components:
+            raise UnknownResourceError(f"there is no component {name!r}; {did_you_mean(name, list(self._components))}")
 
     def _requires(self, name: str) -> tuple[str, ...]:
         return self._components[name].requires
@@ -63,14 +111,12 @@ class ComponentGraph:
                         raise _error(component.at(field, index), reason)
 
     def _check_cycles(self) -> None:
-        sorter = TopologicalSorter({name: component.requires for name, component in self._components.items()})
         try:
-            sorter.prepare()
-        except CycleError as error:
-            cycle: list[str] = error.args[1][::-1]  # graphlib lists what is required first
-            first, second = cycle[:2]
+            in_order({name: component.requires for name, component in self._components.items()})
+        except CircleError as error:
+            first, second = error.circle[:2]
             at = self._components[first].at("requires", self._requires(first).index(second))
-            raise _error(at, f"components require each other in a circle: {_arrows(cycle)}") from None
+            raise _error(at, f"components require each other in a circle: {arrows(error.circle)}") from None
 
     def _reversed(self) -> dict[str, list[str]]:
         dependents: dict[str, list[str]] = {name: [] for name in self._components}
@@ -98,11 +144,11 @@ class ComponentGraph:
     def _conflict_error(self, name: str, other: str, at: str, both: set[str]) -> ConfigurationError:
         """Blame the conflict where one of its two sides requires the other, else the lowest one that requires both."""
         if name in both:
-            return _error(at, f"{name!r} requires what it conflicts with: {_arrows(self._path(name, other))}")
+            return _error(at, f"{name!r} requires what it conflicts with: {arrows(self._path(name, other))}")
         if other in both:
-            return _error(at, f"{name!r} conflicts with what requires it: {_arrows(self._path(other, name))}")
+            return _error(at, f"{name!r} conflicts with what requires it: {arrows(self._path(other, name))}")
         lowest = next(each for each in self._components if each in both and both.isdisjoint(self._requires(each)))
-        paths = f"{_arrows(self._path(lowest, name))} and {_arrows(self._path(lowest, other))}"
+        paths = f"{arrows(self._path(lowest, name))} and {arrows(self._path(lowest, other))}"
         at = self._components[lowest].at("requires")
         return _error(at, f"{name!r} and {other!r} conflict, and both are required: {paths}")
 
@@ -129,12 +175,6 @@ def _reachable(start: str, following: Callable[[str], Iterable[str]]) -> dict[st
                 reached[new] = None
                 queue.append(new)
     return reached
-
-
-def _arrows(names: list[str]) -> str:
-    if len(names) > 12:
-        names = [*names[:6], f"… {len(names) - 11} more …", *names[-5:]]
-    return " → ".join(names)
 
 
 def _error(at: str, reason: str) -> ConfigurationError:

@@ -86,6 +86,15 @@ class RegistryProvider(Blocking):
             self._dependencies[key] = tuple(resource_key(self.kind, name) for name in required)
         return self._dependencies[key]
 
+    def requires(self, key: str) -> Sequence[str]:
+        """Return the components that this one requires, directly.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+        """
+        component = self._component(key)
+        return [resource_key(self.kind, name) for name in component.requires]
+
     def _component(self, key: str) -> Component:
         try:
             return self._components[key]

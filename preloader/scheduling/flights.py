@@ -32,7 +32,7 @@ class Flight(Generic[T]):
         key: The resource.
         foreground: Whether a need waits for it; such a flight is never preempted.
         preload: The preload that it belongs to, its own or that of a dependent; ``None`` for a need's.
-        waits_for: The flight of a dependency that it waits for at present.
+        waits_for: The flights of dependencies that it waits for at present, in the order that it came to them.
         host: The flight whose loader asked for this one, and lends its slot while it waits.
         passengers: How many callers wait for it.
         landed: Resolves to the result, or to the error. Always awaited through `asyncio.shield`.
@@ -50,7 +50,7 @@ class Flight(Generic[T]):
         self.key = key
         self.foreground = foreground
         self.preload = preload
-        self.waits_for: Flight[T] | None = None
+        self.waits_for: dict[Flight[T], None] = {}
         self.host = host
         self.passengers = 0
         self.landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -99,7 +99,7 @@ class LoadSlots(Generic[T]):
 
     def spare(self, flights: Iterable[Flight[T]]) -> bool:
         """Return whether one more load could start at once, beside ``flights``; who waits needs no slot yet."""
-        return self._limit is None or sum(flight.waits_for is None for flight in flights) < self._limit
+        return self._limit is None or sum(not flight.waits_for for flight in flights) < self._limit
 
     async def acquire(self, flight: Flight[T]) -> None:
         """Wait for a slot; a need preempts speculation rather than waiting for it, and a guest uses its host's."""
@@ -128,12 +128,16 @@ class LoadSlots(Generic[T]):
             flight: The flight joined.
             host: The flight whose loader is in need of it, if it is one.
         """
-        if flight.waits_for is not None:
-            self.promote(flight.waits_for, host)
-        flight.foreground, flight.host = True, host or flight.host
-        for waiting in [*self._speculative, *self._foreground]:
-            if waiting[0] is flight:
-                self._wait_with_the_needs(*waiting)
+        reached = {flight: None}
+        for each in (queue := [flight]):  # no recursion: chains of dependencies are deep
+            new = [one for one in each.waits_for if one not in reached]
+            reached.update(dict.fromkeys(new))
+            queue += new
+        for each in queue:  # all of them, before one takes a slot: it must not be that of another
+            each.foreground, each.host = True, host or each.host
+        waiting = [pair for pair in (*self._speculative, *self._foreground) if pair[0] in reached]
+        for one, turn in waiting:
+            self._wait_with_the_needs(one, turn)
 
     def release(self, flight: Flight[T]) -> None:
         """Give a slot back; the longest waiting need gets it first."""

@@ -157,11 +157,11 @@ def test_promotion_reaches_what_a_load_waits_for():
     async def main():
         slots = LoadSlots(None)
         top, middle, bottom = (Flight(key, foreground=False) for key in "tmb")
-        top.waits_for, middle.waits_for = middle, bottom
+        top.waits_for, middle.waits_for = {middle: None}, {bottom: None}
         slots.promote(top)
         assert all(flight.foreground for flight in (top, middle, bottom))
         late = Flight("l", foreground=False)
-        top.waits_for = late
+        top.waits_for = {late: None}
         slots.promote(top)  # already promoted, but what it waits for now is not
         assert late.foreground
 
