@@ -16,10 +16,11 @@ from preloader.errors import (
     UnknownResourceError,
 )
 from preloader.events import Context, Decision, Event, Need, Prediction, Preload, Tier
-from preloader.manager import PreloadManager, Statistics
+from preloader.manager import PreloadManager
 from preloader.ports import Cost, DecisionPolicy, EvictionPolicy, Loaded, Predictor, Provider
 from preloader.prediction import OnlinePredictor
 from preloader.settings import Settings, load_settings
+from preloader.statistics import Statistics
 from preloader.sync import SyncPreloadManager
 
 __all__ = [

@@ -38,6 +38,8 @@ class HintInbox:
 
     def __init__(self, tier_capacity: Sequence[int]) -> None:
         self._rings = {tier: Ring(_RING_FACTOR * tier_capacity[tier]) for tier in Tier}
+        self._most = {tier: _RING_FACTOR * tier_capacity[tier] for tier in Tier}
+        self._share = 1.0
         self._keys = _KeyTable()
         self._lock = threading.Lock()
         self._armed = False
@@ -63,6 +65,11 @@ class HintInbox:
         """Void every hint that is under way."""
         with self._lock:
             self._generation += 1
+
+    def restrain(self, share: float) -> None:
+        """Take only so much of what each ring could hold, from now on."""
+        with self._lock:
+            self._share = share
 
     def post(self, key: str, probability: float, steps: int, ttl_s: float | None) -> bool:
         """Put a hint on its tier's ring, from any thread; ``False`` where it is full or nobody listens.
@@ -103,7 +110,9 @@ class HintInbox:
         put = False
         try:
             record = Record(resource, probability, steps, 0, deadline_ms, self._generation)
-            put = self._rings[_route(probability, steps)].try_put(record)
+            tier = _route(probability, steps)
+            ring = self._rings[tier]
+            put = len(ring) < self._share * self._most[tier] and ring.try_put(record)
         finally:
             if not put:
                 self._keys.let_go(resource)

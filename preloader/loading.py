@@ -156,8 +156,12 @@ class Loader:
                 self.unpin(flight.landed.result())
             return
         flight.passengers -= 1
-        if not flight.passengers and flight.own_preload is None:
+        if flight.passengers:
+            return
+        if flight.own_preload is None:
             flight.cancel("cancelled in flight: nobody waits for it any more")
+        else:
+            self.slots.demote(flight)
 
     def served(self, entry: Entry, user: str, session: str, *, brought: bool = False) -> None:
         """A need was served from ``entry``: the preloads that brought it and what it stands on were of use.

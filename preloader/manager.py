@@ -14,12 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
 from preloader.cache import Store, make_eviction
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
-from preloader.events import ContextTracker, Decision, Event, Prediction, kind_of
+from preloader.events import ContextTracker, Decision, Event, Prediction, Preload, kind_of
 from preloader.hints import HintInbox
 from preloader.inference import Inference
 from preloader.loading import Loader, check_providers
@@ -29,11 +27,15 @@ from preloader.prediction import OnlinePredictor
 from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
 from preloader.prediction.opening import LimitedExecutor
 from preloader.prediction.shadow import SwapSettings
+from preloader.relief import Relief
 from preloader.scheduling.execution import ThreadExecutor
+from preloader.scheduling.pressure import Pressure, PressureCallback, PressureSource
+from preloader.scheduling.workers import CpuLoad, machine_cpu_load
 from preloader.serving import Serving
 from preloader.settings import Settings
-from preloader.speculation import Speculation, TierStatistics
-from preloader.telemetry import Ledger, LedgerTotals, Listener, logger
+from preloader.speculation import Speculation
+from preloader.statistics import Statistics
+from preloader.telemetry import Ledger, Listener, logger
 from preloader.upkeep import Upkeep
 
 if TYPE_CHECKING:  # reading histories is not loaded with the manager
@@ -42,30 +44,6 @@ if TYPE_CHECKING:  # reading histories is not loaded with the manager
 _SHUTDOWN_GRACE_S = 5.0
 
 DecidedListener = Callable[[Event, list[Decision]], None]
-
-
-class Statistics(msgspec.Struct, frozen=True):
-    """A snapshot of a manager.
-
-    Attributes:
-        ledger: Needs and preloads by outcome, and what follows from them.
-        tiers: By tier name.
-        residents: How many resources are ready.
-        resident_bytes: What they occupy.
-        budget_bytes: What they may occupy; a lowered budget may be exceeded by what is in use.
-        speculative: How many of them were loaded ahead of a need, and not used since.
-        speculative_bytes: What those occupy.
-        counts: Events observed, evictions, preemptions, loader errors, timeouts, quarantines, predictor errors, …
-    """
-
-    ledger: LedgerTotals
-    tiers: dict[str, TierStatistics]
-    residents: int
-    resident_bytes: int
-    budget_bytes: int
-    speculative: int
-    speculative_bytes: int
-    counts: dict[str, int]
 
 
 class PreloadManager:
@@ -85,6 +63,8 @@ class PreloadManager:
         state_dir: Where the predictor's state is restored from and saved to, regularly and at the end.
         event_log: Where events are recorded. The caller keeps the ownership.
         listeners: Called with every `Need` and `Preload` as it ends, on the loop; they must not block.
+        pressure_sources: What tells how short memory is; all that the machine has unless given.
+        cpu_load: How busy the processors are, from 0 to 1, for the number of workers; must not block.
         decided: Called with every event and the decisions on it once they are made, on the loop; it must not block.
 
     Raises:
@@ -105,6 +85,8 @@ class PreloadManager:
         event_log: EventLog | None = None,
         listeners: Sequence[Listener] = (),
         decided: DecidedListener | None = None,
+        pressure_sources: Sequence[PressureSource] | None = None,
+        cpu_load: CpuLoad = machine_cpu_load,
     ) -> None:
         check_providers(providers)
         self._providers = dict(providers)
@@ -130,6 +112,7 @@ class PreloadManager:
             self._store,
             self._ledger,
             self.settings,
+            cpu_load,
         )
         self._loader = Loader(
             self._providers,
@@ -158,6 +141,15 @@ class PreloadManager:
         )
         self._contexts = ContextTracker()
         self._hints = HintInbox(self.settings.tier_capacity)
+        self._relief = Relief(
+            self.settings,
+            self._store,
+            self._loader,
+            self._speculation,
+            self._hints,
+            self._executor,
+            pressure_sources,
+        )
         self._counts: Counter[str] = Counter()
         self._tasks: asyncio.TaskGroup | None = None
         self._chores: list[asyncio.Task[None]] = []
@@ -188,7 +180,8 @@ class PreloadManager:
             exits.callback(self._stop)
             self._running = True
             self._speculation.start(self._loader)
-            self._chores = [self._spawn(chore, "chore") for chore in (*self._upkeep.chores(), self._inference.run())]
+            chores = (*self._upkeep.chores(), self._inference.run(), *self._relief.chores())
+            self._chores = [self._spawn(chore, "chore") for chore in chores]
             self._hints.open(asyncio.get_running_loop(), self._take_hints)
             self._exits = exits.pop_all()
         return self
@@ -346,27 +339,51 @@ class PreloadManager:
     def resize(self, budget_bytes: int) -> None:
         """Change the memory budget: what no longer fits is evicted at once, and what is in use once it is released.
 
+        Under memory pressure a share of it holds, and all of it afterwards.
+
         Raises:
             ValueError: The budget is below 1.
         """
-        self._loader.resize(budget_bytes)
+        self._relief.resize(budget_bytes)
 
     async def flush(self) -> None:
         """Write the event log; every event observed before is durable when this returns."""
         await self._upkeep.flush()
 
+    @property
+    def pressure(self) -> Pressure:
+        """How short memory is at present; see docs/pressure.md."""
+        return self._relief.level
+
+    def on_pressure(self, callback: PressureCallback) -> Callable[[], None]:
+        """Call ``callback(level, before)`` on the loop whenever memory pressure changes, after the manager's response.
+
+        Args:
+            callback: Must not block. If it raises, that is logged.
+
+        Returns:
+            What ends it.
+        """
+        return self._relief.on_change(callback)
+
+    def recent_drops(self) -> list[Preload]:
+        """Return the latest preloads that were given up before they were ready, oldest first, with the reasons."""
+        return self._speculation.drops.recent()
+
     def statistics(self) -> Statistics:
         """Return a snapshot of everything that is counted."""
         counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
         loader = self._loader
-        parts = (self._speculation, loader, loader.guard, loader.freshness, self._inference, self._predictor)
-        for part in parts:
+        loading = (loader, loader.guard, loader.freshness, self._relief)
+        for part in (self._speculation, self._inference, self._predictor, *loading):
             counts.update(part.counts)
         counts.update(self._counts)
         speculative = self._store.speculative()
         return Statistics(
             ledger=self._ledger.totals(),
             tiers=self._speculation.statistics(),
+            drops=self._speculation.drops.by_tier(),
+            pressure=self._relief.statistics(),
             residents=len(self._store),
             resident_bytes=self._store.occupied_bytes,
             budget_bytes=self._store.capacity_bytes,

@@ -6,27 +6,20 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from preloader.cache import Store
 from preloader.errors import UnknownResourceError
 from preloader.events import Decision, Prediction, PreloadOutcome, Tier
 from preloader.loading import Loader
-from preloader.ports import Budget, DecisionPolicy
-from preloader.scheduling.tiers import TierQueue
+from preloader.ports import Budget, Cost, DecisionPolicy
+from preloader.scheduling.drops import Drops
+from preloader.scheduling.pressure import Pressure
+from preloader.scheduling.tiers import Tiers, TierStatistics
+from preloader.scheduling.workers import STEP_S, CpuLoad, Workers
 from preloader.settings import Settings
 from preloader.telemetry import Ledger, OpenPreload, Slot, logger
 
 _CANCEL_BELOW = 0.1
 """A queued or loading preload whose probability has fallen below this has turned out wrong."""
-
-
-class TierStatistics(msgspec.Struct, frozen=True):
-    """One tier: how many preloads wait, how many may, and how many load."""
-
-    queued: int
-    capacity: int
-    loading: int
 
 
 class Speculation:
@@ -36,37 +29,40 @@ class Speculation:
         policy: Decides which predictions become preloads.
         store: Where they end up.
         ledger: Where each of them is entered, and closed exactly once.
-        settings: Capacity and workers of the tiers.
+        settings: Capacity, patience and workers of the tiers.
+        cpu: How busy the processors are, for the number of workers.
     """
 
-    def __init__(self, policy: DecisionPolicy, store: Store, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, policy: DecisionPolicy, store: Store, ledger: Ledger, settings: Settings, cpu: CpuLoad) -> None:
         self.counts: Counter[str] = Counter()
+        self.drops = Drops()
         self._policy = policy
         self._store = store
         self._ledger = ledger
-        self._workers = settings.tier_workers
-        self._tiers = {tier: TierQueue(settings.tier_capacity[tier]) for tier in Tier}
+        self._workers = Workers(settings.tier_workers, settings.most_tier_workers, cpu)
+        self._tiers = Tiers(settings.tier_capacity, settings.tier_patience_s, self._workers)
         self._open: dict[str, OpenPreload] = {}
+        self._pressure = Pressure.LOW
+        self._later: asyncio.TimerHandle | None = None  # when a tier that waits may be given another worker
         self._running = False
 
     def start(self, loader: Loader) -> None:
         """Load through ``loader`` from now on."""
         self._loader = loader
+        loader.slots.timed = self._note_load_time
         self._running = True
 
     def stop(self) -> None:
         """End every preload and start none any more."""
         self._running = False
+        if self._later is not None:
+            self._later.cancel()
         for preload in list(self._open.values()):
             self.withdraw(preload, "unused at shutdown")
 
     def statistics(self) -> dict[str, TierStatistics]:
         """Return a snapshot of the tiers, by name."""
-        loading = Counter(preload.tier for preload in self._loading())
-        return {
-            tier.name.lower(): TierStatistics(len(queue), queue.capacity, loading[tier])
-            for tier, queue in self._tiers.items()
-        }
+        return self._tiers.statistics(Counter(preload.tier for preload in self._loading()))
 
     def of(self, key: str) -> OpenPreload | None:
         """Return the preload of ``key`` that has not ended."""
@@ -95,8 +91,11 @@ class Speculation:
             deadline_s: When preloads that this starts are written off, on the loop's clock.
 
         Returns:
-            The decisions.
+            The decisions; none from CRITICAL memory pressure on, when nothing is preloaded.
         """
+        if self._pressure >= Pressure.CRITICAL:
+            self.counts["paused_by_pressure"] += 1
+            return []
         budget = Budget(self._store.capacity_bytes, self._store.free_bytes, self._loader.cost)
         ready = self._store.keys() | {flight.key for flight in self._loader.flights.values() if flight.foreground}
         candidates = [prediction for prediction in predictions if not self._loader.guard.quarantined(prediction.key)]
@@ -111,26 +110,50 @@ class Speculation:
                 self._enqueue(decision, decision.tier, slot, deadline_s)
         return decisions
 
+    def restrain(self, pressure: Pressure) -> None:
+        """Fit to a level of memory pressure; see `preloader.relief`."""
+        self._pressure = pressure
+        reason = f"memory pressure {pressure.name}"
+        for preload in self._tiers.restrain(pressure):
+            self.end(preload, PreloadOutcome.DROPPED, reason)
+        for preload in self._loading():
+            if not self._tiers.workers(preload.tier):
+                self.withdraw(preload, reason)
+        self.pump()
+
     def _enqueue(self, decision: Decision, tier: Tier, slot: Slot | None, deadline_s: float | None) -> None:
         """Queue a preload, or move the one that is queued already; one in flight is joined as it is."""
         preload = self._open.get(decision.key)
         if preload is None:
-            preload = self._enter(OpenPreload(decision, tier, slot, asyncio.get_running_loop().time()), deadline_s)
-        elif preload in self._tiers[preload.tier]:
-            self._tiers[preload.tier].remove(preload)
-            preload.tier, preload.probability, preload.steps = tier, decision.probability, decision.steps
+            now_s = self._now_s()
+            preload = OpenPreload(decision, tier, slot, now_s, self._expected(decision.key))
+            self._open[preload.key] = preload
+            self._ledger.open(preload)
+            if deadline_s is not None:
+                self._expire_at(preload, deadline_s)
         else:
-            return
-        if (displaced := self._tiers[tier].push(preload)) is not None:
+            if deadline_s is not None and preload.deadline_s is not None and deadline_s > preload.deadline_s:
+                self._expire_at(preload, deadline_s)
+            if preload not in self._tiers:
+                return
+            self._tiers.remove(preload)
+            preload.tier, preload.probability, preload.steps = tier, decision.probability, decision.steps
+        if (displaced := self._tiers.push(preload)) is not None:
             self.end(displaced, PreloadOutcome.DROPPED, f"the {tier.name.lower()} tier is full")
 
-    def _enter(self, preload: OpenPreload, deadline_s: float | None) -> OpenPreload:
-        self._open[preload.key] = preload
-        self._ledger.open(preload)
-        if deadline_s is not None:
-            loop = asyncio.get_running_loop()
-            preload.expiry = loop.call_at(deadline_s, self.withdraw, preload, "expired unused")
-        return preload
+    def _expire_at(self, preload: OpenPreload, deadline_s: float) -> None:
+        if preload.expiry is not None:
+            preload.expiry.cancel()
+        preload.deadline_s = deadline_s
+        loop = asyncio.get_running_loop()
+        preload.expiry = loop.call_at(deadline_s, self.withdraw, preload, "expired unused")
+
+    def _expected(self, key: str) -> Cost:
+        """Return what loading ``key`` should cost; nothing where that is not known, which `_refusal` deals with."""
+        try:
+            return self._loader.cost(key)
+        except Exception:
+            return Cost(0.0, 0)
 
     def cancel_wrong(self, slot: Slot, expected: Mapping[str, Prediction]) -> None:
         """Cancel what the session's new predictions no longer support, as long as it is not ready."""
@@ -141,7 +164,7 @@ class Speculation:
                     self.withdraw(preload, "no longer expected")
 
     def _pending(self) -> list[OpenPreload]:
-        return [preload for queue in self._tiers.values() for preload in queue] + self._loading()
+        return [*self._tiers, *self._loading()]
 
     def _loading(self) -> list[OpenPreload]:
         return [own for flight in self._loader.flights.values() if (own := flight.own_preload) is not None]
@@ -153,9 +176,9 @@ class Speculation:
         """
         if preload.ended or preload.needed:
             return
-        queue, flight = self._tiers[preload.tier], self._loader.flights.get(preload.key)
-        if preload in queue:
-            queue.remove(preload)
+        flight = self._loader.flights.get(preload.key)
+        if preload in self._tiers:
+            self._tiers.remove(preload)
             self.end(preload, PreloadOutcome.DROPPED, reason)
         elif flight is not None and flight.own_preload is preload and not flight.passengers:
             flight.cancel(f"cancelled in flight: {reason}")
@@ -164,12 +187,21 @@ class Speculation:
         else:
             self.end(preload, PreloadOutcome.WASTED, reason)
 
-    def end(self, preload: OpenPreload, outcome: PreloadOutcome, reason: str) -> None:
-        """Close a preload in the ledger, and tell first the policy, then the listeners, which may observe anew."""
+    def end(self, preload: OpenPreload, outcome: PreloadOutcome, reason: str, kind: str = "") -> None:
+        """Close a preload in the ledger, and tell first the policy, then the listeners, which may observe anew.
+
+        Args:
+            preload: What ends.
+            outcome: How.
+            reason: Why.
+            kind: The reason without what is particular to this preload, if it has such a part.
+        """
         del self._open[preload.key]
         if preload.expiry is not None:
             preload.expiry.cancel()
-        ended = self._ledger.close(preload, outcome, reason, asyncio.get_running_loop().time())
+        ended = self._ledger.close(preload, outcome, reason, self._now_s())
+        if ended.ready_s is None and outcome in (PreloadOutcome.DROPPED, PreloadOutcome.WASTED):
+            self.drops.note(ended, kind or reason)
         try:
             self._policy.outcome(ended)
         except Exception:
@@ -179,35 +211,53 @@ class Speculation:
 
     def pump(self) -> None:
         """Start the preloads that may start now."""
+        self._tiers.adapt(self._now_s())
         while self._running and (preload := self._next()) is not None:
             if refusal := self._refusal(preload):
-                self.end(preload, PreloadOutcome.DROPPED, refusal)
+                reason, kind = refusal
+                self.end(preload, PreloadOutcome.DROPPED, reason, kind)
             else:
                 self._loader.start(preload.key, preload, foreground=False)
 
-    def _refusal(self, preload: OpenPreload) -> str:
-        """Return why the load of a preload must not start by now; nothing where it may."""
+    def _refusal(self, preload: OpenPreload) -> tuple[str, str] | None:
+        """Return why the load of a preload must not start by now, and the `kind` of that; ``None`` where it may."""
         if preload.key in self._store:
-            return "ready already, as a dependency"
+            return "ready already, as a dependency", ""
         if self._loader.in_flight(preload.key) is not None:
-            return "loading already, as a dependency"
+            return "loading already, as a dependency", ""
         try:
-            return "" if self._loader.worth_loading(preload) else "no room that is worth making"
+            if self._is_too_late(preload):
+                return "cannot be ready before its deadline", ""
+            return None if self._loader.worth_loading(preload) else ("no room that is worth making", "")
         except UnknownResourceError as error:
-            return str(error)
+            return str(error), "no such resource"
         except Exception as error:
             self.counts["provider_errors"] += 1
             logger.exception("the provider of %s failed outside its loader", preload.key)
-            return f"its provider failed: {error!r}"
+            return f"its provider failed: {error!r}", "its provider failed"
+
+    def _is_too_late(self, preload: OpenPreload) -> bool:
+        deadline_s = preload.deadline_s
+        return deadline_s is not None and self._now_s() + self._loader.cost(preload.key).seconds > deadline_s
 
     def _next(self) -> OpenPreload | None:
-        """Take the most urgent preload, if its tier may start one: a tier waits until those above it are empty."""
-        if not self._loader.slots.spare(self._loader.flights.values()):
+        """Take the preload that may start now, if there is one and a slot for it."""
+        flights = self._loader.flights.values()
+        if not self._loader.slots.spare(flights):
             return None
-        for tier, queue in self._tiers.items():
-            if queue:
-                loading = sum(preload.tier is tier for preload in self._loading())
-                busy = loading >= self._workers[tier]
-                yields = tier is Tier.BACKGROUND and any(flight.foreground for flight in self._loader.flights.values())
-                return None if busy or yields else queue.pop()
-        return None
+        loading = Counter(preload.tier for preload in self._loading())
+        preload = self._tiers.next(loading, foreground=any(flight.foreground for flight in flights))
+        if preload is None and self._later is None and self._tiers.may_grow():
+            self._later = asyncio.get_running_loop().call_later(STEP_S, self._look_again)
+        return preload
+
+    def _look_again(self) -> None:
+        self._later = None
+        self.pump()
+
+    def _note_load_time(self, preload: OpenPreload, seconds: float) -> None:
+        self._workers.took(preload.tier, seconds)
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()

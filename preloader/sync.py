@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from preloader.errors import ClosedError, PreloaderError
-from preloader.events import Decision, Event
-from preloader.manager import PreloadManager, Statistics
+from preloader.events import Decision, Event, Preload
+from preloader.manager import PreloadManager
 from preloader.prediction.hotswap import SwapStatus
+from preloader.scheduling.pressure import Pressure
+from preloader.statistics import Statistics
 
 T = TypeVar("T")
 
@@ -137,6 +139,15 @@ class SyncPreloadManager:
     def flush(self) -> None:
         """See `PreloadManager.flush`."""
         self._call(self._manager.flush())
+
+    @property
+    def pressure(self) -> Pressure:
+        """See `PreloadManager.pressure`; to be told of changes, give the wrapped manager a callback beforehand."""
+        return self._manager.pressure
+
+    def recent_drops(self) -> list[Preload]:
+        """See `PreloadManager.recent_drops`."""
+        return self._call(self._async(self._manager.recent_drops))
 
     def statistics(self) -> Statistics:
         """See `PreloadManager.statistics`."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from preloader.events import Decision, Need, NeedOutcome, Preload, PreloadOutcome, Tier
+from preloader.ports import Cost
 
 logger = logging.getLogger("preloader")
 """Silent until the application configures it. What speculation does is logged at debug level."""
@@ -19,13 +20,17 @@ Listener = Callable[[Need | Preload], None]
 Slot = tuple[str, str]
 """User and session."""
 
+_FREE = Cost(0.0, 0)
+
 
 class OpenPreload:
     """A preload that has not ended: queued, loading, or resident and not used yet. Only the ledger ends it."""
 
     __slots__ = (
         "bytes",
+        "deadline_s",
         "ended",
+        "expected",
         "expiry",
         "key",
         "needed",
@@ -38,17 +43,19 @@ class OpenPreload:
         "tier",
     )
 
-    def __init__(self, decision: Decision, tier: Tier, slot: Slot | None, now_s: float) -> None:
+    def __init__(self, decision: Decision, tier: Tier, slot: Slot | None, now_s: float, expected: Cost = _FREE) -> None:
         self.key = decision.key
         self.tier = tier
         self.probability = decision.probability
         self.steps = decision.steps
         self.slot = slot  # None where it was hinted, and belongs to no session
+        self.expected = expected  # what loading it was expected to cost when it was decided on
         self.queued_s = now_s
         self.started_s: float | None = None
         self.ready_s: float | None = None
         self.bytes = 0
         self.needed = False  # a need has joined it in flight
+        self.deadline_s: float | None = None  # when it is written off, on the loop's clock
         self.expiry: asyncio.TimerHandle | None = None
         self.ended = False
 

@@ -136,7 +136,9 @@ class _Stage:
             predictor=Unstaged(cast.predictor),
             policy=cast.policy,
             eviction=cast.eviction,
-            settings=msgspec.structs.replace(self._world.settings, budget_bytes=self._world.capacity_bytes),
+            settings=msgspec.structs.replace(
+                self._world.settings, budget_bytes=self._world.capacity_bytes, pressure=False
+            ),
             executor=InlineExecutor(),
             listeners=(self._record, *cast.listeners),
         )

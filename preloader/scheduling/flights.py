@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +37,7 @@ class Flight(Generic[T]):
         passengers: How many callers wait for it.
         landed: Resolves to the result, or to the error. Always awaited through `asyncio.shield`.
         cancel_reason: Why it is on its way out; empty while it is not.
+        began_s: When it got its slot.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Flight(Generic[T]):
         self.landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.landed.add_done_callback(_observe)
         self.cancel_reason = ""
+        self.began_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -88,6 +90,9 @@ class LoadSlots(Generic[T]):
 
     Args:
         limit: How many; ``None`` for no bound.
+
+    Attributes:
+        timed: Called with a preload, and how long a load for it had its slot, unless it was cancelled.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -96,6 +101,7 @@ class LoadSlots(Generic[T]):
         self._foreground: deque[tuple[Flight[T], asyncio.Future[None]]] = deque()
         self._speculative: deque[tuple[Flight[T], asyncio.Future[None]]] = deque()
         self.preemptions = 0
+        self.timed: Callable[[OpenPreload, float], None] = lambda preload, seconds: None
 
     def spare(self, flights: Iterable[Flight[T]]) -> bool:
         """Return whether one more load could start at once, beside ``flights``; who waits needs no slot yet."""
@@ -104,7 +110,7 @@ class LoadSlots(Generic[T]):
     async def acquire(self, flight: Flight[T]) -> None:
         """Wait for a slot; a need preempts speculation rather than waiting for it, and a guest uses its host's."""
         if self._has_room() or flight.host in self._holders:
-            self._holders.append(flight)
+            self._board(flight)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._foreground if flight.foreground else self._speculative
@@ -142,12 +148,30 @@ class LoadSlots(Generic[T]):
     def release(self, flight: Flight[T]) -> None:
         """Give a slot back; the longest waiting need gets it first."""
         self._holders.remove(flight)
+        if flight.preload is not None and not flight.cancel_reason:
+            self.timed(flight.preload, asyncio.get_running_loop().time() - flight.began_s)
         for queue in (self._foreground, self._speculative):
             while queue and self._has_room():
                 waiting, turn = queue.popleft()
                 if not turn.done():
-                    self._holders.append(waiting)
+                    self._board(waiting)
                     turn.set_result(None)
+
+    def demote(self, flight: Flight[T]) -> None:
+        """No need waits for a flight any more: it is speculation again, which the next need may preempt.
+
+        So is what it alone waits for.
+        """
+        for each in (queue := [flight]):
+            each.foreground = False
+            queue += [one for one in each.waits_for if one.foreground and one.passengers == 1]
+            for waiting in [one for one in self._foreground if one[0] is each]:
+                self._foreground.remove(waiting)
+                self._speculative.append(waiting)
+
+    def _board(self, flight: Flight[T]) -> None:
+        flight.began_s = asyncio.get_running_loop().time()
+        self._holders.append(flight)
 
     def _has_room(self) -> bool:
         return self._limit is None or len(self._holders) < self._limit
@@ -156,7 +180,7 @@ class LoadSlots(Generic[T]):
         waiting = (flight, turn)
         if flight.host in self._holders and not turn.done():
             (self._speculative if waiting in self._speculative else self._foreground).remove(waiting)
-            self._holders.append(flight)
+            self._board(flight)
             turn.set_result(None)
         elif waiting in self._speculative:
             self._speculative.remove(waiting)
