@@ -1,15 +1,15 @@
 """Compiled extensions are declared here, everything else in ``pyproject.toml``.
 
-They are optional. Where the prediction kernel cannot be built, its NumPy twin serves (`preloader.prediction.BACKEND`).
-The ring so far ships as its Python twin (`preloader.ring.BACKEND`), whose records already have the layout of
-``native/record.h``.
+They are optional: where they cannot be built, their twins in Python serve (`preloader.prediction.BACKEND`,
+`preloader.ring.BACKEND`).
 """
 
 from pathlib import Path
 
 from setuptools import Extension, setup
 
-KERNEL = Path("native", "kernel")
+NATIVE = Path("native")
+KERNEL = NATIVE / "kernel"
 
 setup(
     ext_modules=[
@@ -23,6 +23,14 @@ setup(
                 "-fvisibility=hidden",  # the module's initialiser is all that others see
             ],
             optional=True,
-        )
+        ),
+        Extension(
+            "preloader.ring._native",
+            [str(NATIVE / "ringmodule.c"), str(NATIVE / "ring.c")],
+            depends=[str(NATIVE / "ring.h"), str(NATIVE / "record.h")],
+            libraries=["m"],
+            extra_compile_args=["-std=c11", "-O2", "-D_GNU_SOURCE", "-fvisibility=hidden"],
+            optional=True,
+        ),
     ]
 )

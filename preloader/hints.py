@@ -93,7 +93,7 @@ class HintInbox:
         with self._lock:
             records: list[Record] = []
             for ring in self._rings.values():
-                records += ring.get_many(_BATCH - len(records))
+                records += ring.get_records(_BATCH - len(records))
             keys = [self._keys.let_go(record.resource) for record in records]
             self._armed = False
             if any(map(len, self._rings.values())):

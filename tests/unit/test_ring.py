@@ -1,8 +1,10 @@
 """The ring and its records: order, exactly once, and the layout that C agrees on."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preloader.ring import BACKEND, Record, Ring
-from preloader.ring.twin import LAYOUT
+from preloader.ring.record import LAYOUT
 
 HEADER = Path(__file__).parents[2] / "native" / "record.h"
 
@@ -26,7 +28,24 @@ records = st.builds(
 
 
 def test_the_backend_is_named():
-    assert BACKEND == "python"
+    assert {"c": "preloader.ring._native", "python": "preloader.ring.twin"}[BACKEND] == Ring.__module__
+
+
+def python(code, **environment):
+    run = [sys.executable, "-W", "always", "-c", code]
+    return subprocess.run(run, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+
+
+def test_falling_back_warns_once_and_the_chosen_twin_does_not():
+    broken = (
+        "import sys; sys.modules['preloader.ring._native'] = None;"
+        "import preloader.ring as ring; import preloader; print(ring.BACKEND)"
+    )
+    fallen = python(broken, PRELOADER_RING="")
+    assert fallen.stdout == "python\n"
+    assert fallen.stderr.count("RuntimeWarning: the compiled ring is missing") == 1
+    chosen = python(broken, PRELOADER_RING="python")
+    assert (chosen.stdout, chosen.stderr) == ("python\n", "")
 
 
 def test_a_ring_wraps_keeps_order_and_refuses_when_full():
@@ -35,10 +54,10 @@ def test_a_ring_wraps_keeps_order_and_refuses_when_full():
         while ring.try_put(Record(put, 0.5, 1)):
             put += 1
         assert len(ring) == 3
-        taken += [record.resource for record in ring.get_many(1 + round_ % 3)]
-    taken += [record.resource for record in ring.get_many(100)]
+        taken += [record.resource for record in ring.get_records(1 + round_ % 3)]
+    taken += [record.resource for record in ring.get_records(100)]
     assert taken == list(range(put))
-    assert ring.get_many(5) == []
+    assert ring.get_records(5) == []
 
 
 def test_a_ring_needs_room():
@@ -51,7 +70,7 @@ def test_a_ring_needs_room():
 def test_a_record_comes_back_as_it_was_put(record):
     ring = Ring(1)
     assert ring.try_put(record)
-    (back,) = ring.get_many(1)
+    (back,) = ring.get_records(1)
     assert back._replace(probability=0.0) == record._replace(probability=0.0)
     assert abs(back.probability - record.probability) <= 0.5 / 65_535 + 1e-12
     assert len(record.pack()) == 16
