@@ -7,6 +7,7 @@ One flow: `PreloadManager.observe` learns from an event, predicts, decides and q
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from preloader.cache import Store, make_eviction
+from preloader.cache.accuracy import UseRecord
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
 from preloader.events import ContextTracker, Decision, Event, Prediction, Preload, kind_of
@@ -37,6 +39,7 @@ from preloader.speculation import Speculation
 from preloader.statistics import Statistics
 from preloader.telemetry import Ledger, Listener, logger
 from preloader.upkeep import Upkeep
+from preloader.warm_start import WarmStart
 
 if TYPE_CHECKING:  # reading histories is not loaded with the manager
     from preloader.history.log import EventLog
@@ -66,6 +69,7 @@ class PreloadManager:
         pressure_sources: What tells how short memory is; all that the machine has unless given.
         cpu_load: How busy the processors are, from 0 to 1, for the number of workers; must not block.
         decided: Called with every event and the decisions on it once they are made, on the loop; it must not block.
+        wall_clock: Returns seconds since 1970: at which time of day the manager starts.
 
     Raises:
         ConfigurationError: A policy's name or a kind is wrong.
@@ -87,6 +91,7 @@ class PreloadManager:
         decided: DecidedListener | None = None,
         pressure_sources: Sequence[PressureSource] | None = None,
         cpu_load: CpuLoad = machine_cpu_load,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         check_providers(providers)
         self._providers = dict(providers)
@@ -105,7 +110,9 @@ class PreloadManager:
         self._opener = LimitedExecutor(self._executor, self.settings.bundle_timeout_s)
         self._event_log = event_log
         swap, autosave_s = self._predictor, self.settings.autosave_s
-        self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle)
+        self._warm_start = WarmStart(self._consider_warm, self.settings, wall_clock)
+        kept = (self._warm_start.habits,)
+        self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle, kept)
         self._ledger = Ledger(listeners)
         self._speculation = Speculation(
             policy or make_policy(self.settings.policy, self.settings.waste_budget),
@@ -123,7 +130,7 @@ class PreloadManager:
             spawn=self._spawn,
             landed=self._speculation.pump,
         )
-        self._outlook = Outlook(self._loader.dependencies)
+        self._outlook = Outlook(self._loader.dependencies, UseRecord(self.settings.steps))
         self._serving = Serving(
             self._store,
             self._loader,
@@ -183,6 +190,7 @@ class PreloadManager:
             chores = (*self._upkeep.chores(), self._inference.run(), *self._relief.chores())
             self._chores = [self._spawn(chore, "chore") for chore in chores]
             self._hints.open(asyncio.get_running_loop(), self._take_hints)
+            self._warm_start.begin()
             self._exits = exits.pop_all()
         return self
 
@@ -217,6 +225,8 @@ class PreloadManager:
         self._counts["events"] += 1
         if self._event_log is not None:
             self._event_log.buffer(event)
+        self._outlook.seen(event)
+        self._warm_start.seen(event)
         context = self._contexts.observe(event)
         predictions: list[Prediction] | None = []
         try:
@@ -406,6 +416,12 @@ class PreloadManager:
             except Exception:
                 logger.exception("the decided listener failed on %s", event.action)
         return decisions
+
+    def _consider_warm(self, predictions: list[Prediction], deadline_s: float) -> None:
+        """Act on what sessions of this time of day use: for no session in particular, so none ends it."""
+        known = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
+        self._speculation.consider(known, None, deadline_s)
+        self._speculation.pump()
 
     def _take_hints(self) -> None:
         """Consider the hints that have arrived since the last time."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from preloader.events import Prediction
+from preloader.cache.accuracy import UseRecord
+from preloader.events import Event, Prediction
 
 _MAX_SESSIONS = 64
 
@@ -14,15 +15,23 @@ class Outlook:
 
     Args:
         dependencies: Returns what must be ready before a key: it is expected as much as the key is.
+        record: Corrects what is stated by how that turned out before.
     """
 
-    def __init__(self, dependencies: Callable[[str], Sequence[str]]) -> None:
+    def __init__(self, dependencies: Callable[[str], Sequence[str]], record: UseRecord) -> None:
         self._dependencies = dependencies
+        self._record = record
         self._sessions: dict[tuple[str, str], Sequence[Prediction]] = {}
         self._merged: dict[str, Prediction] | None = None
 
+    def seen(self, event: Event) -> None:
+        """Note what an event used; call it before what is expected after that event is learned of."""
+        for key in event.resources:
+            self._record.came((event.user, event.session), key)
+
     def update(self, session: tuple[str, str], predictions: Sequence[Prediction]) -> None:
         """Replace what a session is expected to use."""
+        self._record.stated(session, predictions)
         self._sessions.pop(session, None)
         self._sessions[session] = predictions
         if len(self._sessions) > _MAX_SESSIONS:
@@ -31,6 +40,7 @@ class Outlook:
 
     def forget(self, session: tuple[str, str]) -> None:
         """Drop a session that has ended."""
+        self._record.ended(session)
         self._sessions.pop(session, None)
         self._merged = None
 
@@ -39,7 +49,9 @@ class Outlook:
         if self._merged is None:
             self._merged = {}
             for predictions in self._sessions.values():
-                for prediction in predictions:
+                for stated in predictions:
+                    p_use_soon = self._record.corrected(stated.key, stated.p_use_soon)
+                    prediction = Prediction(stated.key, stated.per_step, stated.p_use_if_loaded, p_use_soon)
                     for key in (prediction.key, *self._dependencies(prediction.key)):
                         known = self._merged.get(key)
                         if known is None or known.p_use_soon < prediction.p_use_soon:

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         policy: Name of the decision policy.
         waste_budget: Largest share of preloads that may be wasted, 0 to 1; ``None`` sets no limit.
         eviction: Name of the eviction policy.
+        warm_start: Whether what earlier sessions used at this time of day is considered for preloading when the manager
+            starts, and when a user's first session begins.
         autosave_s: How often the predictor's state is saved, where it is given a place.
         inference_timeout_s: After how long a prediction that runs off the loop is given up.
         bundle_timeout_s: After how long a bundle that is being opened is given up.
@@ -71,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: str = "thresholds"
     waste_budget: float | None = 0.10
     eviction: str = "predictive"
+    warm_start: bool = True
     autosave_s: float = 300.0
     inference_timeout_s: float = 5.0
     bundle_timeout_s: float = 60.0
@@ -151,6 +154,7 @@ _RULES: dict[str, Rule] = {
     "policy": _NAME,
     "waste_budget": (lambda value: value is None or _is_share(value), "a share from 0 up to but below 1, such as 0.1"),
     "eviction": _NAME,
+    "warm_start": (lambda value: isinstance(value, bool), "true or false"),
     "autosave_s": _DURATION,
     "inference_timeout_s": _DURATION,
     "bundle_timeout_s": _DURATION,

@@ -6,14 +6,15 @@ import asyncio
 import itertools
 import shutil
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from preloader.errors import BundleError
 from preloader.ports import Executor, Predictor, Snapshot
 from preloader.prediction import load_bundle, save_bundle
 from preloader.telemetry import logger
+from preloader.whole_file import write_whole
 
 if TYPE_CHECKING:  # reading histories is not loaded with the manager
     from preloader.history.log import EventLog
@@ -22,6 +23,22 @@ _LOG_FLUSH_S = 1.0
 _BUNDLE = "predictor"
 _OF_BUNDLE = "predictor-of-bundle"
 _GREW_ON = "grew_on"  # in a saved state: the digest of the bundle that it was learned on top of
+
+
+class Kept(Protocol):
+    """Something small that was learned beside the predictor, and is kept in a file of its own."""
+
+    name: str
+
+    def dump(self) -> bytes:
+        """Return what was learned."""
+
+    def load(self, data: bytes) -> None:
+        """Replace what was learned.
+
+        Raises:
+            BundleError: ``data`` is damaged or of another version; nothing is replaced.
+        """
 
 
 class Upkeep:
@@ -37,6 +54,7 @@ class Upkeep:
             state then has a place of its own, so that neither overwrites the other's, nor puts it aside, when a bundle
             is refused for a while or promoted; and it is restored onto that very bundle alone, since another one in its
             place was put there to predict otherwise.
+        kept: What else is restored from and saved to the same place.
     """
 
     def __init__(
@@ -47,11 +65,13 @@ class Upkeep:
         event_log: EventLog | None,
         autosave_s: float,
         of_bundle: Callable[[], str] = lambda: "",
+        kept: Sequence[Kept] = (),
     ) -> None:
         self._predictor = predictor
         self._executor = executor
         self._state_dir = None if state_dir is None else Path(state_dir)
         self._of_bundle = of_bundle
+        self._kept = kept
         self._event_log = event_log
         self._autosave_s = autosave_s
         self._writing = threading.Lock()
@@ -68,10 +88,12 @@ class Upkeep:
         return chores
 
     async def restore(self) -> None:
-        """Restore the predictor; with a state that is no good, or of another bundle, that state is put aside."""
+        """Restore what was learned; a state that is no good, or of another bundle, is put aside."""
         place = self._place()
         if place is None:
             return
+        for table in self._kept:
+            await self._restore_kept(table, place.with_name(table.name))
         try:
             bundle = await self._executor.run(load_bundle, place)
             if bundle.snapshot.meta.get(_GREW_ON, "") != self._of_bundle():
@@ -85,8 +107,17 @@ class Upkeep:
             kept = await self._executor.run(_put_aside, place)
             logger.warning("the predictor starts afresh: %s; %s", error, kept)
 
+    async def _restore_kept(self, kept: Kept, path: Path) -> None:
+        try:
+            kept.load(await self._executor.run(path.read_bytes))
+        except FileNotFoundError:  # the first start
+            return
+        except (BundleError, OSError) as error:
+            aside = await self._executor.run(_put_aside, path)
+            logger.warning("%s starts afresh: %s; %s", kept.name, error, aside)
+
     async def save(self) -> None:
-        """Save the predictor's state, atomically."""
+        """Save what was learned, each file atomically."""
         place = self._place()
         if place is None:
             return
@@ -94,19 +125,22 @@ class Upkeep:
         snapshot, digest = self._predictor.snapshot(), self._of_bundle()
         if digest:
             snapshot = Snapshot({**snapshot.meta, _GREW_ON: digest}, snapshot.arrays)
-        await self._executor.run(self._write, place, snapshot, self._snapshots)
+        files = [(place.with_name(kept.name), kept.dump()) for kept in self._kept]
+        await self._executor.run(self._write, place, snapshot, files, self._snapshots)
 
     def _place(self) -> Path | None:
         if self._state_dir is None:
             return None
         return self._state_dir / (_OF_BUNDLE if self._of_bundle() else _BUNDLE)
 
-    def _write(self, bundle: Path, snapshot: Snapshot, number: int) -> None:
+    def _write(self, bundle: Path, snapshot: Snapshot, files: list[tuple[Path, bytes]], number: int) -> None:
         """Write a snapshot unless a later one is there: a thread whose save was cancelled may come late."""
         with self._writing:
             if number > self._written:
                 bundle.parent.mkdir(parents=True, exist_ok=True)
                 save_bundle(bundle, snapshot)
+                for path, data in files:
+                    write_whole(path, data)
                 self._written = number
 
     async def flush(self) -> None:

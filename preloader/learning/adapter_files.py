@@ -17,9 +17,9 @@ from preloader.checks import shown
 from preloader.errors import BundleError, ConfigurationError
 from preloader.learning.adapter import Adapter, AdapterInfo, shapes
 from preloader.learning.base import Base
-from preloader.learning.whole_file import write_whole
 from preloader.prediction.manifest import Sha256
 from preloader.prediction.sequence import MAX_VOCABULARY
+from preloader.whole_file import write_whole
 
 SCHEMA = 1
 SUFFIX = ".safetensors"

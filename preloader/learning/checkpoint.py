@@ -14,7 +14,7 @@ from torch import Tensor
 
 from preloader.errors import ConfigurationError
 from preloader.learning.trainer import Fit
-from preloader.learning.whole_file import write_whole
+from preloader.whole_file import write_whole
 
 
 class _Progress(msgspec.Struct, frozen=True):

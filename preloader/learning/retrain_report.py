@@ -8,7 +8,7 @@ from pathlib import Path
 from preloader.errors import BundleError
 from preloader.learning.comparison import Compared, Gain
 from preloader.learning.retrain import Entry
-from preloader.learning.whole_file import write_whole
+from preloader.whole_file import write_whole
 
 _HEADER = """\
 | kind | sessions | items | log loss | other | gain (95 % interval) | top-1 | other | gain (95 % interval) |

@@ -81,7 +81,7 @@ def test_a_time_to_live_that_is_none_is_an_error_of_the_provider():
     scene = Scene(provider, settings={"load_attempts": 1})
 
     async def script(manager):
-        with pytest.raises(Exception, match="a ttl_s above 0 seconds, or None, not 0.0"):
+        with pytest.raises(Exception, match=r"a ttl_s above 0 seconds, or None, not 0\.0"):
             await manager.get("component:a")
 
     run(scene, script)
@@ -236,4 +236,4 @@ def test_a_components_priority_keeps_it_longer():
 
 
 def residents(manager):
-    return sorted(key.removeprefix("component:") for key in manager._store.keys())
+    return sorted(entry.key.removeprefix("component:") for entry in manager._store.entries())

@@ -1,0 +1,83 @@
+"""How often what was said to be used soon was used soon, key by key: what eviction may believe of a prediction."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from preloader.events import Prediction, kind_of
+from preloader.logodds import LogOddsShifts
+from preloader.telemetry import Slot
+
+_WINDOWS = 256  # sessions and kinds that are watched at once; the oldest is given up past this
+_NOTED = 32  # predictions that a window holds; the likeliest come first
+
+
+class _Window:
+    """What was stated before the next few items of one session and kind."""
+
+    __slots__ = ("items_left", "stated")
+
+    def __init__(self, items: int) -> None:
+        self.items_left = items
+        self.stated: dict[str, float] = {}
+
+
+class UseRecord:
+    """Corrects P(used within the next `steps` items of its kind) by each key's own past.
+
+    Every so many items of a session its predictions are noted; those whose key has come by the end of the window, or of
+    the session, were right. One shift of log-odds a key follows (`preloader.logodds`).
+
+    It fails where it must: a key's first few windows tell little (the prior is worth some sixteen even odds); a habit
+    that changes is followed over about a hundred windows; a predictor that overstates a key in one situation and
+    understates it in another is corrected by the mean of both; and what no prediction names stays at zero.
+
+    Args:
+        steps: How many items are *soon*.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._shifts = LogOddsShifts(alike=4.0, fading=0.99, keys=4_096)
+        self._windows: OrderedDict[tuple[Slot, str], _Window] = OrderedDict()
+
+    def corrected(self, key: str, p_use_soon: float) -> float:
+        """Return P(used soon) of a key, given what is stated."""
+        return self._shifts.shifted(key, p_use_soon)
+
+    def stated(self, slot: Slot, predictions: Sequence[Prediction]) -> None:
+        """Note what is stated of a session, where nothing is being watched of it."""
+        opened: dict[str, _Window] = {}
+        for prediction in predictions[: 2 * _NOTED]:
+            kind = kind_of(prediction.key)
+            window = opened.get(kind)
+            if window is None:
+                if (slot, kind) in self._windows:
+                    continue
+                window = opened[kind] = self._windows[slot, kind] = _Window(self._steps)
+            if len(window.stated) < _NOTED:
+                window.stated[prediction.key] = prediction.p_use_soon
+        while len(self._windows) > _WINDOWS:
+            self._windows.popitem(last=False)
+
+    def came(self, slot: Slot, key: str) -> None:
+        """Note that a session used a key."""
+        at = slot, kind_of(key)
+        window = self._windows.get(at)
+        if window is None:
+            return
+        if (stated := window.stated.pop(key, None)) is not None:
+            self._shifts.learn(key, stated, came=True)
+        window.items_left -= 1
+        if not window.items_left:
+            self._close(at)
+
+    def ended(self, slot: Slot) -> None:
+        """Learn from a session that is over: what it has not used by now, it does not."""
+        for at in [at for at in self._windows if at[0] == slot]:
+            self._close(at)
+
+    def _close(self, at: tuple[Slot, str]) -> None:
+        for key, stated in self._windows.pop(at).stated.items():
+            self._shifts.learn(key, stated, came=False)
