@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from preloader.cache import Store, make_eviction
-from preloader.cache.accuracy import UseRecord
+from preloader.cache.habits import Habits
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
 from preloader.events import ContextTracker, Decision, Event, Prediction, Preload, kind_of
@@ -109,10 +109,8 @@ class PreloadManager:
         self._owns_executor = executor is None
         self._opener = LimitedExecutor(self._executor, self.settings.bundle_timeout_s)
         self._event_log = event_log
-        swap, autosave_s = self._predictor, self.settings.autosave_s
-        self._warm_start = WarmStart(self._consider_warm, self.settings, wall_clock)
-        kept = (self._warm_start.habits,)
-        self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle, kept)
+        swap, autosave_s, habits = self._predictor, self.settings.autosave_s, Habits()
+        self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle, (habits,))
         self._ledger = Ledger(listeners)
         self._speculation = Speculation(
             policy or make_policy(self.settings.policy, self.settings.waste_budget),
@@ -121,6 +119,7 @@ class PreloadManager:
             self.settings,
             cpu_load,
         )
+        self._warm_start = WarmStart(habits, self._speculation, self._prefixes, self.settings, wall_clock)
         self._loader = Loader(
             self._providers,
             self._store,
@@ -130,7 +129,7 @@ class PreloadManager:
             spawn=self._spawn,
             landed=self._speculation.pump,
         )
-        self._outlook = Outlook(self._loader.dependencies, UseRecord(self.settings.steps))
+        self._outlook = Outlook(self._loader.dependencies, self.settings.steps)
         self._serving = Serving(
             self._store,
             self._loader,
@@ -416,12 +415,6 @@ class PreloadManager:
             except Exception:
                 logger.exception("the decided listener failed on %s", event.action)
         return decisions
-
-    def _consider_warm(self, predictions: list[Prediction], deadline_s: float) -> None:
-        """Act on what sessions of this time of day use: for no session in particular, so none ends it."""
-        known = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
-        self._speculation.consider(known, None, deadline_s)
-        self._speculation.pump()
 
     def _take_hints(self) -> None:
         """Consider the hints that have arrived since the last time."""

@@ -15,12 +15,12 @@ class Outlook:
 
     Args:
         dependencies: Returns what must be ready before a key: it is expected as much as the key is.
-        record: Corrects what is stated by how that turned out before.
+        steps: How many items are *soon*: what is stated is corrected by how it turned out within so many.
     """
 
-    def __init__(self, dependencies: Callable[[str], Sequence[str]], record: UseRecord) -> None:
+    def __init__(self, dependencies: Callable[[str], Sequence[str]], steps: int) -> None:
         self._dependencies = dependencies
-        self._record = record
+        self._record = UseRecord(steps)
         self._sessions: dict[tuple[str, str], Sequence[Prediction]] = {}
         self._merged: dict[str, Prediction] | None = None
 

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from preloader.cache.habits import Habits
-from preloader.events import Event, Prediction
+from preloader.events import Event
 from preloader.settings import Settings
+from preloader.speculation import Speculation
 
 _UNUSED_AFTER_S = 1_800.0
 _MAX_USERS = 1_024
-
-Consider = Callable[[list[Prediction], float], None]
 
 
 class WarmStart:
@@ -24,14 +23,24 @@ class WarmStart:
     They learn from events only. A need has no time of its own, and its resource comes again in its event.
 
     Args:
-        consider: Lets the policy decide on predictions, whose preloads are written off at a time on the loop's clock.
+        habits: What is known.
+        speculation: Where predictions are decided on.
+        prefixes: What the keys that have a provider begin with.
         settings: Whether to start warm, and how many steps predictions have.
         wall_clock: Returns seconds since 1970.
     """
 
-    def __init__(self, consider: Consider, settings: Settings, wall_clock: Callable[[], float]) -> None:
-        self.habits = Habits()
-        self._consider = consider
+    def __init__(
+        self,
+        habits: Habits,
+        speculation: Speculation,
+        prefixes: tuple[str, ...],
+        settings: Settings,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._habits = habits
+        self._speculation = speculation
+        self._prefixes = prefixes
         self._settings = settings
         self._wall_clock = wall_clock
         self._greeted: dict[str, None] = {}
@@ -47,11 +56,13 @@ class WarmStart:
             if len(self._greeted) > _MAX_USERS:
                 del self._greeted[next(iter(self._greeted))]
             self._warm(event.time_s, event.user)
-        self.habits.learn(event)
+        self._habits.learn(event)
 
     def _warm(self, time_s: float, user: str | None) -> None:
         if not self._settings.warm_start:
             return
-        predictions = self.habits.expected(time_s, user, self._settings.steps)
-        if predictions:
-            self._consider(predictions, asyncio.get_running_loop().time() + _UNUSED_AFTER_S)
+        expected = self._habits.expected(time_s, user, self._settings.steps)
+        known = [prediction for prediction in expected if prediction.key.startswith(self._prefixes)]
+        if known:  # they are for no session in particular, so that none ends them
+            self._speculation.consider(known, None, asyncio.get_running_loop().time() + _UNUSED_AFTER_S)
+            self._speculation.pump()

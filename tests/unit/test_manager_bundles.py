@@ -171,7 +171,8 @@ def test_of_superseded_states_the_latest_is_kept(bundle, tmp_path):
     for seed in (6, 7, 8):
         save_bundle(bundle, learned(random_events(seed=seed, users=1, sessions=2, length=10)).snapshot())
         run(manager_of(bundle, state_dir=state), live)
-    assert {place.name for place in state.iterdir()} == {"predictor-of-bundle", "predictor-of-bundle.superseded"}
+    kept = {"habits.json", "predictor-of-bundle", "predictor-of-bundle.superseded"}
+    assert {place.name for place in state.iterdir()} == kept
 
 
 def test_a_refused_bundle_does_not_cost_what_was_learned_on_top_of_it(bundle, tmp_path, caplog):
