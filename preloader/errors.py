@@ -14,7 +14,8 @@
     ├── UnknownResourceError    no provider, or no such resource (also a KeyError)
     ├── LoadError               a resource could not be made ready
     │   ├── LoadTimeoutError    … in time (also a TimeoutError)
-    │   └── QuarantinedError    … and is not tried again for a while
+    │   ├── QuarantinedError    … and is not tried again for a while
+    │   └── ConflictError       … because it conflicts with one that does not yield
     ├── LanguageModelError      a language model could not be asked, or its answer is not what was asked for
     │   └── LanguageModelTimeoutError  … or did not come in time (also a TimeoutError)
     └── ClosedError             the manager is not running
@@ -86,6 +87,10 @@ class LoadTimeoutError(LoadError, TimeoutError):
 
 class QuarantinedError(LoadError):
     """A resource failed repeatedly and is not tried again for a while."""
+
+
+class ConflictError(LoadError):
+    """A resource may not be resident together with one that is in use, or that is worth more."""
 
 
 class LanguageModelError(PreloaderError):

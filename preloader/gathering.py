@@ -51,7 +51,9 @@ class Gathering:
         self._requires = requires
         self._lent = lent
         self._width = width
+        self._boarded: list[Flight[Entry]] = []
         self._own: set[Flight[Entry]] = set()  # started here, and not landed yet
+        flight.holds = self.held
 
     async def run(self) -> tuple[Entry, ...]:
         """Make ready all that the key requires, and return what it requires directly; `held` holds that alone then.
@@ -72,9 +74,10 @@ class Gathering:
 
     def release(self) -> None:
         """Let go of everything, and cancel what was started for this alone and has not landed."""
-        for flight in list(self._flight.waits_for):
+        boarded, self._boarded = self._boarded, []
+        for flight in boarded:
+            self._flight.waits_for.pop(flight, None)
             self._loader.alight(flight)
-        self._flight.waits_for.clear()
         held = list(self.held.values())
         self.held.clear()  # who was lent it finds nothing from now on
         for entry in held:
@@ -119,10 +122,8 @@ class Gathering:
                 if each == key:  # the last one: all the others are there
                     return
                 await self._begin(each, stages)
-            await asyncio.wait(
-                [flight.landed for flight in self._flight.waits_for], return_when=asyncio.FIRST_COMPLETED
-            )
-            for flight in [one for one in self._flight.waits_for if one.landed.done()]:
+            await asyncio.wait([flight.landed for flight in self._boarded], return_when=asyncio.FIRST_COMPLETED)
+            for flight in [one for one in self._boarded if one.landed.done()]:
                 await self._take_over(flight, stages)
 
     async def _begin(self, key: str, stages: Stages) -> None:
@@ -135,13 +136,15 @@ class Gathering:
         if child is None:
             child = loader.start(key, flight.preload, foreground=flight.foreground, host=flight.host, lent=self.held)
             self._own.add(child)
-        elif way := _way(child, flight):
-            circle = arrows([flight.key, *way])
-            raise LoadError(f"cannot load {flight.key}: it waits for what waits for it: {circle}")
+        elif circle := way(child, flight):
+            raise LoadError(
+                f"cannot load {flight.key}: it waits for what waits for it: {arrows([flight.key, *circle])}"
+            )
         elif flight.foreground:
             loader.slots.promote(child, flight.host)
         child.passengers += 1
         flight.waits_for[child] = None
+        self._boarded.append(child)
 
     async def _take_over(self, child: Flight[Entry], stages: Stages) -> None:
         """Hold what a flight has brought; for a need, try again what was cancelled for another one.
@@ -150,23 +153,25 @@ class Gathering:
             PreloaderError: It has failed.
         """
         del self._flight.waits_for[child]
+        self._boarded.remove(child)
         self._own.discard(child)
         if self._flight.foreground and isinstance(child.landed.exception(), CancelledLoad):
             await self._begin(child.key, stages)  # it was speculation's, and lost its slot before a need came to join
             return
-        self.held[child.key] = child.landed.result()  # which pinned it for this passenger
+        entry = self.held[child.key] = child.landed.result()  # which pinned it for this passenger
+        entry.landing -= 1
         stages.done(child.key)
 
 
-def _way(start: Flight[Entry], end: Flight[Entry]) -> list[str]:
+def way(start: Flight[Entry], end: Flight[Entry]) -> list[str]:
     """Return over which flights ``start`` waits for ``end``, both included; nothing where it does not."""
     came_from: dict[Flight[Entry], Flight[Entry]] = {start: start}
     for flight in (queue := [start]):
         if flight is end:
-            way = [end]
-            while way[-1] is not start:
-                way.append(came_from[way[-1]])
-            return [each.key for each in reversed(way)]
+            back = [end]
+            while back[-1] is not start:
+                back.append(came_from[back[-1]])
+            return [each.key for each in reversed(back)]
         for next_ in flight.waits_for:
             if next_ not in came_from:
                 came_from[next_] = flight

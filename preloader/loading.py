@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from preloader.cache import Entry, Store
-from preloader.errors import ConfigurationError, LoadError, PreloaderError, UnknownResourceError
+from preloader.conflicts import Conflicts
+from preloader.errors import ConfigurationError, ConflictError, LoadError, PreloaderError, UnknownResourceError
 from preloader.events import Prediction, PreloadOutcome, kind_of
 from preloader.freshness import Freshness
 from preloader.gathering import Gathering
@@ -67,7 +68,8 @@ class Loader:
         self._requires = {kind: one.requires for kind, one in providers.items() if isinstance(one, HasRequirements)}
         self._store = store
         self._settings = settings
-        self._unloading: set[asyncio.Task[None]] = set()
+        self._unloading: dict[asyncio.Task[None], Entry] = {}
+        self.conflicts = Conflicts(self, store, providers, outlook)
         self._outlook = outlook
         self._end = end
         self._spawn = spawn
@@ -144,15 +146,18 @@ class Loader:
         """
         flight.passengers += 1
         try:
-            return await asyncio.shield(flight.landed)
+            entry = await asyncio.shield(flight.landed)
         except asyncio.CancelledError:
             self.alight(flight)
             raise
+        entry.landing -= 1
+        return entry
 
     def alight(self, flight: Flight[Entry]) -> None:
         """Wait for a flight no longer; what it has brought by now is let go of."""
         if flight.landed.done():
             if flight.landed.exception() is None:
+                flight.landed.result().landing -= 1
                 self.unpin(flight.landed.result())
             return
         flight.passengers -= 1
@@ -226,6 +231,14 @@ class Loader:
         while self._unloading:  # what one held may be unloaded after it
             await asyncio.wait(self._unloading)
 
+    def unloadings(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that unload what was let go of."""
+        return list(self._unloading)
+
+    def retiring(self) -> list[Entry]:
+        """Return the entries that they unload."""
+        return list(self._unloading.values())
+
     def cancel_flights(self, reason: str) -> None:
         """Cancel every load; each flight lands with an error within a few turns of the loop."""
         for flight in list(self.flights.values()):
@@ -269,6 +282,7 @@ class Loader:
 
     def _land(self, flight: Flight[Entry], entry: Entry) -> None:
         entry.pins += flight.passengers
+        entry.landing = flight.passengers
         preload = flight.own_preload
         if preload is not None:
             preload.ready_s = asyncio.get_running_loop().time()
@@ -283,7 +297,7 @@ class Loader:
     def _crash(self, flight: Flight[Entry], error: PreloaderError) -> None:
         preload = flight.own_preload
         if preload is not None:
-            if not isinstance(error, CancelledLoad | NoRoom):
+            if not isinstance(error, CancelledLoad | NoRoom | ConflictError):
                 outcome = PreloadOutcome.FAILED
             elif preload.started_s is None:
                 outcome = PreloadOutcome.DROPPED
@@ -320,34 +334,43 @@ class Loader:
         return self._settings.tier_workers[flight.preload.tier]
 
     async def _load_alone(self, flight: Flight[Entry], provider: Provider) -> Entry:
-        key, preload, loop = flight.key, flight.preload, asyncio.get_running_loop()
-        await self.slots.acquire(flight)
-        loading.set(flight)  # in this flight's task, which the loader's inherits from
+        preload, entry = flight.preload, None
         try:
-            expected, priority = provider.cost(key), _priority(key, provider)
-            if self._make_room(flight, expected):
-                self._store.reserve(key, expected.bytes)
-            started_s = loop.time()
-            if preload is not None and preload.started_s is None:
-                preload.started_s = started_s
+            await self.conflicts.claim(flight)  # before the slot, which what is waited for may need
+            await self.slots.acquire(flight)
             try:
-                loaded = await self.guard.load(key, provider)
+                entry, ttl_s = await self._made(flight, provider)
             finally:
-                self._store.release(key)
-            entry = Entry(key, loaded, provider, loop.time() - started_s, preload, priority=priority)
+                self.slots.release(flight)
         finally:
-            self.slots.release(flight)
+            self.conflicts.release(flight, entry)
         if preload is not None and not preload.ended:
             preload.bytes += entry.bytes
         try:
             if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
-                self._admit(entry, loaded.ttl_s)
+                self._admit(entry, ttl_s)
             else:
                 self.counts["not_stored"] += 1
         except BaseException:  # a faulty eviction policy: what was loaded must not be left behind
             self._retire(entry)
             raise
         return entry
+
+    async def _made(self, flight: Flight[Entry], provider: Provider) -> tuple[Entry, float | None]:
+        """Have a provider make a value, in room that is reserved for it; return its entry and its time to live."""
+        key, preload, loop = flight.key, flight.preload, asyncio.get_running_loop()
+        loading.set(flight)  # in this flight's task, which the loader's inherits from
+        expected, priority = provider.cost(key), _priority(key, provider)
+        if self._make_room(flight, expected):
+            self._store.reserve(key, expected.bytes)
+        started_s = loop.time()
+        if preload is not None and preload.started_s is None:
+            preload.started_s = started_s
+        try:
+            loaded = await self.guard.load(key, provider)
+        finally:
+            self._store.release(key)
+        return Entry(key, loaded, provider, loop.time() - started_s, preload, priority=priority), loaded.ttl_s
 
     def _admit(self, entry: Entry, ttl_s: float | None) -> None:
         if ttl_s is not None:
@@ -401,8 +424,8 @@ class Loader:
         """
         if unload:
             task = asyncio.create_task(self._unload(entry), name=f"retire {entry.key}")
-            self._unloading.add(task)
-            task.add_done_callback(self._unloading.discard)
+            self._unloading[task] = entry
+            task.add_done_callback(self._unloading.pop)
         else:
             self._let_go(entry)
 
@@ -413,6 +436,7 @@ class Loader:
             self._let_go(entry)
 
     def _let_go(self, entry: Entry) -> None:
+        self.conflicts.gone(entry)
         for dependency in entry.holds:
             self.unpin(dependency)
 

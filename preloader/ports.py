@@ -208,6 +208,18 @@ class HasRequirements(Protocol):
 
 
 @runtime_checkable
+class HasConflicts(Protocol):
+    """A provider of which some resources may not be resident together. Optional; see `preloader.conflicts`."""
+
+    def conflicts(self, key: str) -> Collection[str]:
+        """Return the keys that may not be resident together with ``key``; of each pair, both name the other.
+
+        Raises:
+            UnknownResourceError: There is no such resource.
+        """
+
+
+@runtime_checkable
 class UsesExecutor(Protocol):
     """A provider with blocking work. The manager hands it its own executor before anything is loaded."""
 

@@ -105,8 +105,9 @@ class Speculation:
             self.counts["policy_errors"] += 1
             logger.exception("the policy %s failed", self._policy.name)
             return []
-        for decision in decisions:
+        for at, decision in enumerate(decisions):
             if decision.tier is not None:
+                decisions[at] = self._loader.conflicts.told(decision)
                 self._enqueue(decision, decision.tier, slot, deadline_s)
         return decisions
 
@@ -228,6 +229,8 @@ class Speculation:
         try:
             if self._is_too_late(preload):
                 return "cannot be ready before its deadline", ""
+            if words := self._loader.conflicts.refusal(preload.key, preload):
+                return words, "yields to what it conflicts with"
             return None if self._loader.worth_loading(preload) else ("no room that is worth making", "")
         except UnknownResourceError as error:
             return str(error), "no such resource"

@@ -28,6 +28,7 @@ class Entry:
         holds: The dependencies that it keeps pinned: the direct ones, where its provider tells them from the others.
         proved: Whether a need was served from it or from what stands on it: no preload is left beneath it then.
         pins: How many users and dependents hold it; it is not evicted while there are any.
+        landing: How many of those waited for its load, and have not taken it over yet.
         owners: Who brought or used it.
         lasting: Whether it can never go stale, nor can what it holds.
         stored: Whether it is in the store.
@@ -41,6 +42,7 @@ class Entry:
         "expires_s",
         "holds",
         "key",
+        "landing",
         "lasting",
         "load_s",
         "owners",
@@ -77,6 +79,7 @@ class Entry:
         self.lasting = provider.immutable
         self._expiry: asyncio.TimerHandle | None = None
         self.pins = 0
+        self.landing = 0
         self.owners = Owners()
         self.proved = False
         self.stored = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from preloader.components.blocking import Blocking
@@ -94,6 +94,14 @@ class RegistryProvider(Blocking):
         """
         component = self._component(key)
         return [resource_key(self.kind, name) for name in component.requires]
+
+    def conflicts(self, key: str) -> Collection[str]:
+        """Return the components that may not be resident together with this one, whichever of the two says so.
+
+        Raises:
+            UnknownResourceError: There is no such component.
+        """
+        return [resource_key(self.kind, name) for name in self._graph.conflicts(self._component(key).name)]
 
     def _component(self, key: str) -> Component:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +33,7 @@ class Flight(Generic[T]):
         foreground: Whether a need waits for it; such a flight is never preempted.
         preload: The preload that it belongs to, its own or that of a dependent; ``None`` for a need's.
         waits_for: The flights of dependencies that it waits for at present, in the order that it came to them.
+        holds: What it keeps pinned for what it is about to load, by key.
         host: The flight whose loader asked for this one, and lends its slot while it waits.
         passengers: How many callers wait for it.
         landed: Resolves to the result, or to the error. Always awaited through `asyncio.shield`.
@@ -52,6 +53,7 @@ class Flight(Generic[T]):
         self.foreground = foreground
         self.preload = preload
         self.waits_for: dict[Flight[T], None] = {}
+        self.holds: Mapping[str, T] = {}
         self.host = host
         self.passengers = 0
         self.landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
