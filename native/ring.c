@@ -170,6 +170,15 @@ static inline uint32_t ready(const preloader_ring *ring, uint64_t position, uint
     return run;
 }
 
+/* Move a cursor on from `at`, or find where it is by now. On success `at` is left alone, since a slot's address that
+ * came out of the exchange would have to wait for it: that took two fifths of a put and get. */
+static inline bool move(_Atomic uint64_t *cursor, uint64_t *at, uint32_t by) {
+    uint64_t seen = *at;
+    if (atomic_compare_exchange_weak_explicit(cursor, &seen, *at + by, RELAXED, RELAXED)) return true;
+    *at = seen;
+    return false;
+}
+
 /* Claim up to `count` free slots; `position` becomes the first. */
 static inline uint32_t claim_free(const preloader_ring *ring, uint64_t *position, uint32_t count, bool single) {
     _Atomic uint64_t *tail = &ring->memory->tail;
@@ -184,7 +193,7 @@ static inline uint32_t claim_free(const preloader_ring *ring, uint64_t *position
             atomic_store_explicit(tail, at + run, RELAXED);
             *position = at;
             return run;
-        } else if (atomic_compare_exchange_weak_explicit(tail, &at, at + run, RELAXED, RELAXED)) {
+        } else if (move(tail, &at, run)) {
             *position = at;
             return run;
         }
@@ -234,7 +243,7 @@ static inline uint32_t claim_held(const preloader_ring *ring, uint64_t *position
             atomic_store_explicit(head, at + run, RELAXED);
             *position = at;
             return run;
-        } else if (atomic_compare_exchange_weak_explicit(head, &at, at + run, RELAXED, RELAXED)) {
+        } else if (move(head, &at, run)) {
             *position = at;
             return run;
         }
