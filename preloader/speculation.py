@@ -62,7 +62,7 @@ class Speculation:
 
     def statistics(self) -> dict[str, TierStatistics]:
         """Return a snapshot of the tiers, by name."""
-        return self._tiers.statistics(Counter(preload.tier for preload in self._loading()))
+        return self._tiers.statistics(self._loads())
 
     def of(self, key: str) -> OpenPreload | None:
         """Return the preload of ``key`` that has not ended."""
@@ -106,6 +106,7 @@ class Speculation:
             logger.exception("the policy %s failed", self._policy.name)
             return []
         for at, decision in enumerate(decisions):
+            self._prolong(decision.key, deadline_s)
             if decision.tier is not None:
                 decisions[at] = self._loader.conflicts.told(decision)
                 self._enqueue(decision, decision.tier, slot, deadline_s)
@@ -116,7 +117,8 @@ class Speculation:
         self._pressure = pressure
         reason = f"memory pressure {pressure.name}"
         for preload in self._tiers.restrain(pressure):
-            self.end(preload, PreloadOutcome.DROPPED, reason)
+            if not preload.ended:  # by a listener to one before it
+                self.end(preload, PreloadOutcome.DROPPED, reason)
         for preload in self._loading():
             if not self._tiers.workers(preload.tier):
                 self.withdraw(preload, reason)
@@ -132,15 +134,19 @@ class Speculation:
             self._ledger.open(preload)
             if deadline_s is not None:
                 self._expire_at(preload, deadline_s)
+        elif preload not in self._tiers:
+            return
         else:
-            if deadline_s is not None and preload.deadline_s is not None and deadline_s > preload.deadline_s:
-                self._expire_at(preload, deadline_s)
-            if preload not in self._tiers:
-                return
             self._tiers.remove(preload)
             preload.tier, preload.probability, preload.steps = tier, decision.probability, decision.steps
         if (displaced := self._tiers.push(preload)) is not None:
             self.end(displaced, PreloadOutcome.DROPPED, f"the {tier.name.lower()} tier is full")
+
+    def _prolong(self, key: str, deadline_s: float | None) -> None:
+        """Let a preload live until the later deadline, whether it waits, loads or is ready."""
+        preload = self._open.get(key)
+        if deadline_s is not None and preload is not None and deadline_s > (preload.deadline_s or deadline_s):
+            self._expire_at(preload, deadline_s)
 
     def _expire_at(self, preload: OpenPreload, deadline_s: float) -> None:
         if preload.expiry is not None:
@@ -169,6 +175,13 @@ class Speculation:
 
     def _loading(self) -> list[OpenPreload]:
         return [own for flight in self._loader.flights.values() if (own := flight.own_preload) is not None]
+
+    def _loads(self) -> list[int]:
+        """Return how many preloads of each tier load."""
+        loads = [0] * len(Tier)
+        for preload in self._loading():
+            loads[preload.tier] += 1
+        return loads
 
     def withdraw(self, preload: OpenPreload, reason: str) -> None:
         """End a preload that will not be used: dropped from its queue, cancelled in flight, or written off.
@@ -246,10 +259,9 @@ class Speculation:
     def _next(self) -> OpenPreload | None:
         """Take the preload that may start now, if there is one and a slot for it."""
         flights = self._loader.flights.values()
-        if not self._loader.slots.spare(flights):
+        if not self._tiers or not self._loader.slots.spare(flights):
             return None
-        loading = Counter(preload.tier for preload in self._loading())
-        preload = self._tiers.next(loading, foreground=any(flight.foreground for flight in flights))
+        preload = self._tiers.next(self._loads(), foreground=any(flight.foreground for flight in flights))
         if preload is None and self._later is None and self._tiers.may_grow():
             self._later = asyncio.get_running_loop().call_later(STEP_S, self._look_again)
         return preload

@@ -7,13 +7,13 @@ faster than a heap, and keeps the least urgent at hand.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from preloader.events import Tier
 from preloader.scheduling.pressure import Pressure
-from preloader.scheduling.workers import Workers
+from preloader.scheduling.workers import STEP_S, Workers
 from preloader.telemetry import OpenPreload
 
 Order = Callable[[OpenPreload], tuple[float, ...]]
@@ -121,12 +121,17 @@ class Tiers:
         self._patience_s = patience_s
         self._workers = workers
         self._pressure = Pressure.LOW
+        self._adapt_s = 0.0  # when it is time to look again
         self._queues = {tier: TierQueue(capacity[tier]) for tier in Tier}
 
     def __iter__(self) -> Iterator[OpenPreload]:
         """Yield everything that waits, most urgent tier first."""
         for queue in self._queues.values():
             yield from queue
+
+    def __bool__(self) -> bool:
+        """Return whether anything waits."""
+        return any(self._queues.values())
 
     def __contains__(self, preload: OpenPreload) -> bool:
         return preload in self._queues[preload.tier]
@@ -140,10 +145,13 @@ class Tiers:
         self._queues[preload.tier].remove(preload)
 
     def adapt(self, now_s: float) -> None:
-        """Order each tier, and set its workers, by how long it has been waiting.
+        """Order each tier, and set its workers, by how long it has been waiting; at most every quarter of a second.
 
         A tier that has come to go by density does so until its oldest has waited less than half as long as that took.
         """
+        if now_s < self._adapt_s:
+            return
+        self._adapt_s = now_s + STEP_S / 2
         for tier, queue in self._queues.items():
             age_s, patience_s = queue.age_s(now_s), self._patience_s[tier]
             if self._pressure >= Pressure.HIGH or age_s > patience_s:
@@ -152,7 +160,7 @@ class Tiers:
                 queue.reorder(by_urgency)
             self._workers.adapt(tier, now_s, len(queue), age_s, patience_s)
 
-    def next(self, loading: Mapping[Tier, int], *, foreground: bool) -> OpenPreload | None:
+    def next(self, loading: Sequence[int], *, foreground: bool) -> OpenPreload | None:
         """Take the preload that may start now, if one may: a tier waits until those above it are empty.
 
         Args:
@@ -161,7 +169,7 @@ class Tiers:
         """
         for tier, queue in self._queues.items():
             if queue:
-                busy = loading.get(tier, 0) >= self.workers(tier)
+                busy = loading[tier] >= self.workers(tier)
                 yields = tier is Tier.BACKGROUND and foreground
                 return None if busy or yields else queue.pop()
         return None
@@ -191,9 +199,9 @@ class Tiers:
             given_up += queue.resize(capacity)
         return given_up
 
-    def statistics(self, loading: Mapping[Tier, int]) -> dict[str, TierStatistics]:
+    def statistics(self, loading: Sequence[int]) -> dict[str, TierStatistics]:
         """Return a snapshot, by name of the tier."""
         return {
-            tier.name.lower(): TierStatistics(len(queue), queue.capacity, loading.get(tier, 0), self.workers(tier))
+            tier.name.lower(): TierStatistics(len(queue), queue.capacity, loading[tier], self.workers(tier))
             for tier, queue in self._queues.items()
         }
