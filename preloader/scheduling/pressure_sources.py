@@ -151,11 +151,16 @@ def available_sources(root: Path = Path("/")) -> list[PressureSource]:
         candidates.append(SystemMemory())
         if (stall := root / _STALL.relative_to("/")).exists():
             candidates.append(StallInformation(stall))
-        if places := [place for place in _cgroups(root, "") if (place / "memory.current").exists()]:
+        if places := _cgroups(root, 2):
             candidates.append(CgroupV2(places))
-        if places := [place for place in _cgroups(root, "memory") if (place / "memory.usage_in_bytes").exists()]:
+        if places := _cgroups(root, 1):
             candidates.append(CgroupV1(places))
     return [source for source in candidates if _can_read(source)]
+
+
+def memory_cgroup(root: Path = Path("/")) -> tuple[Path, int] | None:
+    """Return the directory of the cgroup that accounts for this process's memory, and the version of its kind."""
+    return next(((places[0], version) for version in (2, 1) if (places := _cgroups(root, version))), None)
 
 
 @contextmanager
@@ -202,25 +207,24 @@ def _can_read(source: PressureSource) -> bool:
     return True
 
 
-def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the directories of the process's cgroup and of those above it, for a v1 controller or, for "", v2."""
+def _cgroups(root: Path, version: int) -> list[Path]:
+    """Return the directories of the process's memory cgroup and of those above it; none of a version not in use."""
+    controller, marker = ("memory", "memory.usage_in_bytes") if version == 1 else ("", "memory.current")
     try:
         own = (root / "proc/self/cgroup").read_text().splitlines()
         mounts = (root / "proc/self/mountinfo").read_text().splitlines()
     except OSError:
-        return
+        return []
     paths = [path for _, names, path in (line.split(":", 2) for line in own) if controller in names.split(",")]
     mounted = next((mount for line in mounts if (mount := _mounted(line, controller))), None)
     if not paths or mounted is None:
-        return
+        return []
     top, prefix = mounted
     inside = Path(paths[0]).relative_to(prefix) if Path(paths[0]).is_relative_to(prefix) else Path()
     place = root / top.lstrip("/")
     if not (place / inside).is_dir():  # the path is the host's, and here a namespace begins elsewhere
         inside = Path()
-    yield place / inside
-    for above in inside.parents:
-        yield place / above
+    return [one for one in (place / part for part in (inside, *inside.parents)) if (one / marker).exists()]
 
 
 def _mounted(line: str, controller: str) -> tuple[str, str] | None:
