@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from preloader.events import Prediction, Tier
 from preloader.ring import Record, Ring
+from preloader.ring.deadline import MAX_TTL_S, check_ttl, deadline_ms, left_ms
 
-MAX_TTL_S = 2_000_000.0
-"""23 days: a record's deadline is 32 bits of milliseconds, which compare only as far as half their range."""
+if TYPE_CHECKING:
+    from preloader.hint_channel import HintChannel
 
-_WRAP_MS = 1 << 32
+__all__ = ["MAX_TTL_S", "Hint", "HintClock", "HintInbox", "make_hint"]
+
 _BATCH = 64  # hints taken in one turn of the loop, so that a flood of them does not block it
 _RING_FACTOR = 4  # a ring holds a few times what its tier does, since bursts come faster than the loop turns
 
@@ -26,6 +30,37 @@ class Hint(msgspec.Struct, frozen=True):
     deadline_s: float | None
 
 
+class HintClock:
+    """The clock of hints' deadlines: the loop's, counted from when the manager started. Another thread may read it."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._epoch_s = 0.0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count from now on."""
+        self._loop, self._epoch_s = loop, loop.time()
+
+    def now_ms(self) -> float:
+        """Return the milliseconds since it was started."""
+        assert self._loop is not None
+        return 1e3 * (self._loop.time() - self._epoch_s)
+
+    def deadline_s(self, deadline: int) -> float | None:
+        """Return a record's deadline on the loop's clock; ``None`` for never."""
+        if not deadline:
+            return None
+        now_ms = self.now_ms()
+        return self._epoch_s + (now_ms + left_ms(now_ms, deadline)) / 1e3
+
+
+def make_hint(key: str, probability: float, steps: int, horizon: int, deadline_s: float | None) -> Hint:
+    """Return a hint as it is considered; one that looks further than predictions do is of their last step."""
+    step = min(steps, horizon)
+    per_step = tuple(probability if at == step else 0.0 for at in range(1, horizon + 1))
+    return Hint(Prediction(key, per_step, probability, probability), deadline_s)
+
+
 class HintInbox:
     """Takes hints on any thread and hands them to the loop in batches, of at most `_BATCH` a turn.
 
@@ -34,12 +69,17 @@ class HintInbox:
 
     Args:
         tier_capacity: Capacity of each tier.
+
+    Attributes:
+        clock: What deadlines are measured by.
+        channels: The open channels to other processes, which are voided and restrained together with the rings.
+        refused: How many hints were not taken.
     """
 
     def __init__(self, tier_capacity: Sequence[int]) -> None:
         self._rings = {tier: Ring(_RING_FACTOR * tier_capacity[tier]) for tier in Tier}
-        self._most = {tier: _RING_FACTOR * tier_capacity[tier] for tier in Tier}
-        self._share = 1.0
+        self.clock = HintClock()
+        self.channels: set[HintChannel] = set()
         self._keys = _KeyTable()
         self._lock = threading.Lock()
         self._armed = False
@@ -47,12 +87,11 @@ class HintInbox:
         self._take: Callable[[], None] = lambda: None
         self._is_open = False
         self._generation = 0
-        self._epoch_s = 0.0
         self.refused = 0
 
     def open(self, loop: asyncio.AbstractEventLoop, take: Callable[[], None]) -> None:
         """Deliver from now on: ``take`` is called on ``loop`` and fetches with `drain`."""
-        self._epoch_s = loop.time()
+        self.clock.start(loop)
         with self._lock:
             self._loop, self._take, self._is_open = loop, take, True
 
@@ -65,11 +104,15 @@ class HintInbox:
         """Void every hint that is under way."""
         with self._lock:
             self._generation += 1
+        for channel in self.channels:
+            channel.invalidate()
 
     def restrain(self, share: float) -> None:
         """Take only so much of what each ring could hold, from now on."""
-        with self._lock:
-            self._share = share
+        for ring in self._rings.values():
+            ring.limit = math.ceil(share * ring.capacity)
+        for channel in self.channels:
+            channel.restrain(share)
 
     def post(self, key: str, probability: float, steps: int, ttl_s: float | None) -> bool:
         """Put a hint on its tier's ring, from any thread; ``False`` where it is full or nobody listens.
@@ -77,8 +120,7 @@ class HintInbox:
         Raises:
             ValueError: The probability, the steps or the time to live are out of range.
         """
-        if ttl_s is not None and not 0.0 < ttl_s <= MAX_TTL_S:
-            raise ValueError(f"ttl_s must lie above 0 and be at most {MAX_TTL_S:.0f}, or be None, not {ttl_s!r}")
+        check_ttl(ttl_s)
         with self._lock:
             taken = self._is_open and self._put(key, probability, steps, ttl_s) and self._wake()
             self.refused += not taken
@@ -99,20 +141,18 @@ class HintInbox:
             if any(map(len, self._rings.values())):
                 self._wake()
             return [
-                self._hint(key, record, horizon)
+                make_hint(key, record.probability, record.steps, horizon, self.clock.deadline_s(record.deadline_ms))
                 for key, record in zip(keys, records, strict=True)
                 if record.generation == self._generation
             ]
 
     def _put(self, key: str, probability: float, steps: int, ttl_s: float | None) -> bool:
-        deadline_ms = 0 if ttl_s is None else max(1, round(self._now_ms() + 1e3 * ttl_s) % _WRAP_MS)
+        deadline = deadline_ms(self.clock.now_ms(), ttl_s)
         resource = self._keys.hold(key)
         put = False
         try:
-            record = Record(resource, probability, steps, 0, deadline_ms, self._generation)
-            tier = _route(probability, steps)
-            ring = self._rings[tier]
-            put = len(ring) < self._share * self._most[tier] and ring.try_put(record)
+            record = Record(resource, probability, steps, 0, deadline, self._generation)
+            put = self._rings[_route(probability, steps)].try_put(record)
         finally:
             if not put:
                 self._keys.let_go(resource)
@@ -128,21 +168,6 @@ class HintInbox:
                 return False
             self._armed = True
         return True
-
-    def _now_ms(self) -> float:
-        assert self._loop is not None
-        return 1e3 * (self._loop.time() - self._epoch_s)
-
-    def _hint(self, key: str, record: Record, horizon: int) -> Hint:
-        p, step = record.probability, min(record.steps, horizon)
-        per_step = tuple(p if at == step else 0.0 for at in range(1, horizon + 1))
-        return Hint(Prediction(key, per_step, p, p), self._deadline_s(record) if record.deadline_ms else None)
-
-    def _deadline_s(self, record: Record) -> float:
-        """Return a record's deadline on the loop's clock; its milliseconds wrap every 50 days."""
-        now_ms, half_ms = self._now_ms(), _WRAP_MS // 2
-        left_ms = (record.deadline_ms - now_ms + half_ms) % _WRAP_MS - half_ms
-        return self._epoch_s + (now_ms + left_ms) / 1e3
 
 
 class _KeyTable:

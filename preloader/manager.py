@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +19,9 @@ from preloader.cache import Store, make_eviction
 from preloader.cache.habits import Habits
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
-from preloader.events import ContextTracker, Decision, Event, Prediction, Preload, kind_of
+from preloader.events import ContextTracker, Decision, Event, Prediction, Preload
+from preloader.hint_channel import HintChannel
+from preloader.hint_desk import HintDesk
 from preloader.hints import HintInbox
 from preloader.inference import Inference
 from preloader.loading import Loader, check_providers
@@ -147,6 +149,7 @@ class PreloadManager:
         )
         self._contexts = ContextTracker()
         self._hints = HintInbox(self.settings.tier_capacity)
+        self._desk = HintDesk(self._hints, self._speculation, tuple(providers), self.settings.steps)
         self._relief = Relief(
             self.settings,
             self._store,
@@ -188,7 +191,7 @@ class PreloadManager:
             self._speculation.start(self._loader)
             chores = (*self._upkeep.chores(), self._inference.run(), *self._relief.chores())
             self._chores = [self._spawn(chore, "chore") for chore in chores]
-            self._hints.open(asyncio.get_running_loop(), self._take_hints)
+            self._desk.open()
             self._warm_start.begin()
             self._exits = exits.pop_all()
         return self
@@ -317,6 +320,19 @@ class PreloadManager:
         """
         return self._hints.post(key, probability, steps, ttl_s)
 
+    def hint_channel(self, keys: Sequence[str], *, capacity: int = 256) -> AbstractAsyncContextManager[HintChannel]:
+        """Take hints on these keys from other processes, and from threads without the GIL, inside an ``async with``.
+
+        They post through shared memory, with `preloader.ring.channel.HintSender` or from C; see docs/ring.md.
+
+        Raises:
+            UnknownResourceError: On entry, a key is of a kind that has no provider.
+            ConfigurationError: The keys or the capacity cannot be a channel's, or there is no compiled ring here.
+            ClosedError: The manager is not running.
+        """
+        self._check_running()
+        return self._desk.channel(keys, capacity, self._spawn)
+
     def end_session(self, user: str, session: str) -> None:
         """Say that a session is over: its preloads that are unused by now are wasted."""
         self._contexts.end(user, session)
@@ -386,7 +402,7 @@ class PreloadManager:
         loading = (loader, loader.guard, loader.freshness, self._relief)
         for part in (self._speculation, self._inference, self._predictor, *loading):
             counts.update(part.counts)
-        counts.update(self._counts)
+        counts.update(self._desk.totals() + self._counts)
         speculative = self._store.speculative()
         return Statistics(
             ledger=self._ledger.totals(),
@@ -416,25 +432,10 @@ class PreloadManager:
                 logger.exception("the decided listener failed on %s", event.action)
         return decisions
 
-    def _take_hints(self) -> None:
-        """Consider the hints that have arrived since the last time."""
-        hints = self._hints.drain(self.settings.steps)
-        if not self._running:  # the wake-up was on its way when the manager stopped
-            return
-        now_s = asyncio.get_running_loop().time()
-        for hint in hints:
-            if kind_of(hint.prediction.key) not in self._providers:
-                self._counts["hints_unknown"] += 1
-            elif hint.deadline_s is not None and hint.deadline_s <= now_s:
-                self._counts["hints_expired"] += 1
-            else:
-                self._speculation.consider([hint.prediction], None, hint.deadline_s)
-        self._speculation.pump()
-
     def _stop(self) -> None:
         """Start nothing any more, end every preload, and send every load home."""
         self._running = False
-        self._hints.close()
+        self._desk.close()
         for chore in self._chores:
             chore.cancel()
         self._speculation.stop()
