@@ -251,7 +251,7 @@ def test_recovery_restores_limits_workers_and_budget_exactly_and_preloads_again(
 
 
 def ring_limit(manager, tier):
-    return manager._hints._share * manager._hints._most[tier]
+    return manager._hints._rings[tier].limit
 
 
 def test_a_budget_that_is_changed_under_pressure_is_what_recovery_restores():
