@@ -139,6 +139,14 @@ class ConfinedFiles:
                     return content
         raise LoadError(f"{name!r} changed during each of {_ATTEMPTS} attempts to read it")
 
+    def expected(self, name: str, size: int | None = None) -> Cost:
+        """Return what loading a file is expected to cost, from its size at present unless that is given.
+
+        Raises:
+            OSError: There is no such file.
+        """
+        return estimated_cost((self.root / name).stat().st_size if size is None else size)
+
     def is_fresh(self, name: str, content: FileContent) -> bool:
         """Return whether ``content`` is what `load` would return now."""
         try:

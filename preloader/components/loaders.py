@@ -9,7 +9,7 @@ import mmap
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -17,7 +17,7 @@ from preloader.checks import shown
 from preloader.components.blocking import make_or_release
 from preloader.components.contents import ConfinedFiles, FileContent
 from preloader.errors import LoadError
-from preloader.ports import Executor, Loaded
+from preloader.ports import Cost, Executor, Loaded
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -39,6 +39,19 @@ class Loader(Protocol):
 
     async def is_fresh(self, executor: Executor, value: Any) -> bool:
         """Return whether the value still is what `load` would make."""
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A loader that can tell what loading will cost without being told."""
+
+    def expected(self, size: int | None = None) -> Cost:
+        """Return the expected cost; ``size`` is what it will occupy, where that is known better. May look at a disk.
+
+        Raises:
+            OSError: There is nothing to look at.
+            UnknownResourceError: Likewise.
+        """
 
 
 class Simulated(msgspec.Struct, frozen=True):
@@ -145,6 +158,10 @@ class FileLoader:
     def __init__(self, files: ConfinedFiles, name: str) -> None:
         self._files = files
         self._name = name
+
+    def expected(self, size: int | None = None) -> Cost:
+        """Return what loading it is expected to cost, from its size at present."""
+        return self._files.expected(self._name, size)
 
     async def load(self, executor: Executor) -> FileContent:
         """Return the file's content; raises as `ConfinedFiles.load` does."""

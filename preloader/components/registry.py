@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from preloader.components.component import At, Component
 from preloader.components.graph import ComponentGraph
-from preloader.components.loaders import PythonLoader, Simulated, SimulatedLoader
+from preloader.components.loaders import Estimating, Loader, PythonLoader, Simulated, SimulatedLoader
 from preloader.components.provider import RegistryProvider
 from preloader.components.registry_file import read_components
 from preloader.errors import ConfigurationError, UnknownResourceError
@@ -110,12 +110,61 @@ class ComponentRegistry:
             Component(
                 name=name,
                 loader=SimulatedLoader(Simulated(name, bytes), load_s),
+                kind="simulated",
                 bytes=bytes,
                 load_s=load_s,
                 requires=_names(requires),
                 conflicts=_names(conflicts),
                 priority=priority,
                 at=_caller(name),
+            )
+        )
+
+    def add(
+        self,
+        name: str,
+        loader: Loader,
+        *,
+        bytes: int | None = None,  # noqa: A002
+        load_s: float | None = None,
+        requires: Sequence[str] = (),
+        conflicts: Sequence[str] = (),
+        priority: float = 1.0,
+    ) -> None:
+        """Register a component with a loader: one of this package's for models, connections and programs, or your own.
+
+        Args:
+            name: The component's name.
+            loader: What makes it.
+            bytes: What it is expected to occupy; may be left out where the loader can tell (`Estimating`).
+            load_s: Seconds that loading is expected to take; likewise.
+            requires: As for `component`.
+            conflicts: As for `component`.
+            priority: As for `component`.
+
+        Raises:
+            ConfigurationError: As for `component`; or a figure is missing that the loader cannot tell.
+        """
+        at = _caller(name)
+        expected = None
+        if bytes is None or load_s is None:
+            if not isinstance(loader, Estimating):
+                raise ConfigurationError(f"{at()}: bytes and load_s must be given, for its loader cannot tell them")
+            try:
+                expected = loader.expected(bytes)
+            except (OSError, UnknownResourceError) as error:
+                raise ConfigurationError(f"{at()}: it cannot be looked at: {error}") from error
+        self._add(
+            Component(
+                name=name,
+                loader=loader,
+                kind=type(loader).__name__,
+                bytes=expected.bytes if bytes is None and expected else bytes,  # type: ignore[arg-type]
+                load_s=expected.seconds if load_s is None and expected else load_s,  # type: ignore[arg-type]
+                requires=_names(requires),
+                conflicts=_names(conflicts),
+                priority=priority,
+                at=at,
             )
         )
 

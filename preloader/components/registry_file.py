@@ -1,31 +1,70 @@
 """Component registries in TOML::
 
 [components.tts]
-loader = "python:voices.load:german"   # or "simulated", or "file:voices/de.bin", relative to this file
+loader = "python:voices.load:german"   # see below; paths are relative to this file
 unload = "voices.load:close"           # python only, optional: a function of the value
-bytes = 210_000_000                    # a file may leave it out: its size is taken
-load_s = 1.4                           # a file may leave it out: it is guessed from the size
+bytes = 210_000_000
+load_s = 1.4
 requires = ["audio_base"]
 conflicts = ["tts_large"]
 priority = 1.0
-mode = "mmap"                          # file only: "read", the default, or "mmap"
+
+=================================  =============================================================================
+``simulated``                      only claims its bytes
+``python:package.module:function``  calls a function; ``unload`` names what releases its value
+``file:path``                      reads a file, or maps it with ``mode = "mmap"``
+``safetensors:path``               maps a file of tensors
+``onnx:path``                      opens a model with onnxruntime
+``coreml:path``                    opens a model with coremltools, on macOS
+``http:https://host``              keeps ``connections`` (1) open, each for ``idle_s`` (60) unused
+``mcp:https://host/path``          connects to an MCP server; ``mcp`` alone starts ``command = ["program", "argument"]``
+``subprocess``                     starts ``command``, and waits for a line that matches ``ready``, if that is given
+=================================  =============================================================================
+
+``bytes`` and ``load_s`` may be left out where they can be told without: of files, models and connections.
 """  # noqa: D415
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from preloader.components.component import Component
 from preloader.components.confined import check_name
-from preloader.components.contents import MODES, ConfinedFiles, Mode, estimated_cost
-from preloader.components.loaders import FileLoader, Loader, PythonLoader, Simulated, SimulatedLoader, is_reference
+from preloader.components.contents import MODES, ConfinedFiles, Mode
+from preloader.components.coreml_model import CoreMLLoader
+from preloader.components.loaders import (
+    Estimating,
+    FileLoader,
+    Loader,
+    PythonLoader,
+    Simulated,
+    SimulatedLoader,
+    is_reference,
+)
+from preloader.components.mcp_connection import McpLoader
+from preloader.components.onnx_model import OnnxLoader
+from preloader.components.process import ProcessLoader
+from preloader.components.safetensors_model import SafetensorsLoader
 from preloader.errors import ConfigurationError, UnknownResourceError
+from preloader.ports import Cost
 from preloader.toml import TomlDocument
 from preloader.toml_lines import Keys
 
-_LOADERS = "'simulated', 'python:package.module:function' or 'file:relative/path'"
+_LOADERS = (
+    "'simulated', 'python:package.module:function', 'file:path', 'safetensors:path', 'onnx:path', 'coreml:path', "
+    "'http:https://host', 'mcp:https://host/path', 'mcp' or 'subprocess'"
+)
+_OWNERS = {
+    "mode": ("file",),
+    "unload": ("python",),
+    "command": ("subprocess", "mcp"),
+    "ready": ("subprocess",),
+    "connections": ("http",),
+    "idle_s": ("http",),
+}
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,7 +72,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
-    """A component as it is written: types are checked here, ranges by `Component`."""
+    """A component as it is written: types are checked here, ranges by `Component` and the loaders."""
 
     loader: str
     bytes: int | None = None
@@ -43,6 +82,10 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     priority: float = 1.0
     mode: str | None = None
     unload: str | None = None
+    command: tuple[str, ...] | None = None
+    ready: str | None = None
+    connections: int | None = None
+    idle_s: float | None = None
 
 
 def read_components(path: Path | str) -> list[Component]:
@@ -70,66 +113,115 @@ class _Reader:
 
     def component(self) -> Component:
         table = self._table
-        kind, _, target = table.loader.partition(":")
-        for field, owner in (("mode", "file"), ("unload", "python")):
-            if getattr(table, field) is not None and kind != owner:
-                raise self._error(f"is only for loader = '{owner}:…', not for {table.loader!r}", field)
-        if kind == "file":
-            return self._file(target)
-        for field in ("bytes", "load_s"):
-            if getattr(table, field) is None:
-                raise self._error("is missing: only a file's can be told without it", field)
-        assert table.bytes is not None
-        assert table.load_s is not None
-        return self._component(self._loader(kind, target, table.bytes, table.load_s), table.bytes, table.load_s)
+        kind, colon, target = table.loader.partition(":")
+        for field, owners in _OWNERS.items():
+            if getattr(table, field) is not None and kind not in owners:
+                raise self._error(f"is only for loader = '{owners[0]}:…', not for {table.loader!r}", field)
+        make = self._makers().get(kind + colon)
+        if make is None:
+            raise self._error(f"must be {_LOADERS}, not {table.loader!r}", "loader")
+        try:
+            loader = make(target)
+        except ConfigurationError as error:
+            raise self._of_loader(error) from None
+        expected = self._expected(loader, kind, target)
+        return Component(
+            name=self._name,
+            loader=loader,
+            kind=kind,
+            bytes=expected.bytes,
+            load_s=expected.seconds,
+            requires=table.requires,
+            conflicts=table.conflicts,
+            priority=table.priority,
+            at=self._at,
+        )
 
-    def _loader(self, kind: str, target: str, size: int, load_s: float) -> Loader:
-        if self._table.loader == "simulated":
-            return SimulatedLoader(Simulated(self._name, size), load_s)
-        if kind != "python" or not is_reference(target):
-            raise self._error(f"must be {_LOADERS}, not {self._table.loader!r}", "loader")
+    def _makers(self) -> dict[str, Callable[[str], Loader]]:
+        """Return what makes the loader of each kind, given what follows the kind."""
+        table = self._table
+        return {
+            "simulated": lambda _: SimulatedLoader(Simulated(self._name, table.bytes or 0), table.load_s or 0.0),
+            "python:": self._python,
+            "file:": lambda path: FileLoader(self._files(path, self._mode()), path),
+            "safetensors:": lambda path: SafetensorsLoader(self._files(path, "mmap"), path),
+            "onnx:": lambda path: OnnxLoader(self._files(path, "read"), path),
+            "coreml:": lambda path: CoreMLLoader(self._checked(path), path),
+            "http:": self._http,
+            "mcp:": self._mcp,
+            "mcp": lambda _: McpLoader(self._command(), self._root),
+            "subprocess": lambda _: ProcessLoader(self._command(), table.ready, self._root),
+        }
+
+    def _python(self, target: str) -> Loader:
         release = self._table.unload
+        if not is_reference(target):
+            raise self._error(f"must be {_LOADERS}, not {self._table.loader!r}", "loader")
         if release is not None and not is_reference(release):
             raise self._error(f"must be 'package.module:function', not {release!r}", "unload")
         return PythonLoader(target, release)
 
-    def _file(self, name: str) -> Component:
+    def _http(self, origin: str) -> Loader:
+        from preloader.components.http_connection import DEFAULT_IDLE_S, HttpLoader  # with http.client: 10 ms
+
+        connections, idle_s = self._table.connections, self._table.idle_s
+        return HttpLoader(
+            origin,
+            1 if connections is None else connections,
+            idle_s=DEFAULT_IDLE_S if idle_s is None else idle_s,
+        )
+
+    def _mcp(self, url: str) -> Loader:
+        if self._table.command is not None:
+            raise self._error("is only for loader = 'mcp', which starts a server, not for one with a URL", "command")
+        return McpLoader(url)
+
+    def _command(self) -> tuple[str, ...]:
+        if self._table.command is None:
+            raise self._error("is missing: it lists the program and its arguments", "command")
+        return self._table.command
+
+    def _mode(self) -> Mode:
         mode = self._table.mode or "read"
         if mode not in MODES:
             raise self._error(f"must be {' or '.join(map(repr, MODES))}, not {mode!r}", "mode")
+        return "mmap" if mode == "mmap" else "read"
+
+    def _checked(self, name: str) -> Path:
         try:
             check_name(name)
         except UnknownResourceError as error:
             raise self._error(str(error), "loader") from None
-        expected = estimated_cost(self._size(name) if self._table.bytes is None else self._table.bytes)
-        load_s = expected.seconds if self._table.load_s is None else self._table.load_s
-        return self._component(FileLoader(ConfinedFiles(self._root, _mode(mode)), name), expected.bytes, load_s)
+        return self._root
 
-    def _size(self, name: str) -> int:
+    def _files(self, name: str, mode: Mode) -> ConfinedFiles:
+        return ConfinedFiles(self._checked(name), mode)
+
+    def _expected(self, loader: Loader, kind: str, target: str) -> Cost:
+        """Return the declared cost, completed where it can be told without."""
+        size, load_s = self._table.bytes, self._table.load_s
+        if size is not None and load_s is not None:
+            return Cost(load_s, size)
+        if not isinstance(loader, Estimating):
+            field = "bytes" if size is None else "load_s"
+            raise self._error(f"is missing: of {kind!r} it cannot be told without loading", field)
         try:
-            return (self._root / name).stat().st_size
-        except OSError as error:
-            reason = f"{name!r} cannot be looked at ({error.strerror}): correct it, or give bytes if it is made later"
-            raise self._error(reason, "loader") from None
+            expected = loader.expected(size)
+        except (OSError, UnknownResourceError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise self._error(
+                f"{target!r} cannot be looked at ({reason}): correct it, or give bytes if it is made later", "loader"
+            ) from None
+        return Cost(expected.seconds if load_s is None else load_s, expected.bytes if size is None else size)
 
-    def _component(self, loader: Loader, size: int, load_s: float) -> Component:
-        return Component(
-            name=self._name,
-            loader=loader,
-            bytes=size,
-            load_s=load_s,
-            requires=self._table.requires,
-            conflicts=self._table.conflicts,
-            priority=self._table.priority,
-            at=self._at,
-        )
+    def _of_loader(self, error: ConfigurationError) -> ConfigurationError:
+        """Return a loader's complaint in its place."""
+        if str(error).startswith(self._document.path):
+            return error
+        return self._error(str(error).removeprefix(f"{error.field} "), error.field or "loader")
 
     def _at(self, *keys: str | int) -> str:
         return self._document.place((*self._keys, *keys))
 
     def _error(self, reason: str, *keys: str | int) -> ConfigurationError:
         return self._document.error((*self._keys, *keys), reason)
-
-
-def _mode(mode: str) -> Mode:
-    return "mmap" if mode == "mmap" else "read"

@@ -9,7 +9,7 @@ import numpy as np
 
 from preloader.errors import BundleError, require
 from preloader.ndarray import NDArray
-from preloader.prediction.onnx_file import OPERATORS, check_onnx
+from preloader.onnx_file import OPERATORS, check_onnx
 
 _FATAL_ONLY = 4
 _MAX_MESSAGE = 300

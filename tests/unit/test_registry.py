@@ -13,7 +13,10 @@ A = "[components.a]\nloader = 'simulated'\nbytes = 1\nload_s = 1\n"  # lines 1 t
 B = "[components.b]\nloader = 'simulated'\nbytes = 1\nload_s = 1\n"  # with A before it: lines 5 (6 …) on
 C = "[components.c]\nloader = 'simulated'\nbytes = 1\nload_s = 1\n"
 
-LOADERS = "'simulated', 'python:package.module:function' or 'file:relative/path'"
+LOADERS = (
+    "'simulated', 'python:package.module:function', 'file:path', 'safetensors:path', 'onnx:path', 'coreml:path', "
+    "'http:https://host', 'mcp:https://host/path', 'mcp' or 'subprocess'"
+)
 
 BAD_FILES = {
     "no TOML at all": ("[components.a\n", 1, "", "is not valid TOML: Expected ']' at the end of a table declaration"),
@@ -36,9 +39,9 @@ BAD_FILES = {
         A.replace("bytes = 1\n", ""),
         1,
         "components.a.bytes",
-        "is missing: only a file's can be told without",
+        "is missing: of 'simulated' it cannot be told without loading",
     ),
-    "no load_s": (A.replace("load_s = 1\n", ""), 1, "components.a.load_s", "is missing: only a file's"),
+    "no load_s": (A.replace("load_s = 1\n", ""), 1, "components.a.load_s", "is missing: of 'simulated' it cannot"),
     "bytes as words": (
         A.replace("bytes = 1", "bytes = '210 MB'"),
         3,

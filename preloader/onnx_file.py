@@ -1,4 +1,4 @@
-"""Looks through an ONNX file for what is not allowed in a bundle, before onnxruntime sees it.
+"""Looks through an ONNX file for what is not allowed in one that is not trusted, before onnxruntime sees it.
 
 A model may name other files for its weights, which would be read from wherever it says, operators of other domains
 than ONNX's own, and loops that never end. All are found by walking the file's Protocol Buffers encoding
@@ -64,7 +64,7 @@ def check_onnx(model: bytes, operators: Collection[str] | None = OPERATORS) -> N
         elif number == _MODEL_OPSETS:
             _check_opset(_message(value))
         elif number == _MODEL_FUNCTIONS:
-            raise BundleError("the ONNX model defines functions of its own, which is not allowed in a bundle")
+            raise BundleError("the ONNX model defines functions of its own, which is not allowed")
     if not graphs:
         raise BundleError("the ONNX model is empty: it has no graph")
 
@@ -132,7 +132,7 @@ def _check_sparse_tensor(tensor: memoryview) -> None:
 def _check_tensor(tensor: memoryview) -> None:
     for number, value in _fields(tensor):
         if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
-            raise BundleError("the ONNX model keeps weights in other files, which is not allowed in a bundle")
+            raise BundleError("the ONNX model keeps weights in other files, which is not allowed")
 
 
 def _message(value: int | memoryview) -> memoryview:
