@@ -86,6 +86,7 @@ const char *preloader_ring_explain(preloader_ring_status status) {
     case PRELOADER_RING_MAGIC: return "there is no ring in this memory, or it is not ready yet";
     case PRELOADER_RING_VERSION: return "the ring in this memory has another layout";
     case PRELOADER_RING_DAMAGED: return "the ring in this memory is damaged";
+    case PRELOADER_RING_UNMAPPED: return "the ring's shared memory cannot be opened";
     }
     return "unknown status";
 }

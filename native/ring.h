@@ -52,7 +52,8 @@ typedef enum preloader_ring_status {
     PRELOADER_RING_SHORT,     /* the memory is too short for the capacity */
     PRELOADER_RING_MAGIC,     /* attach: there is no ring here, or it is not ready yet */
     PRELOADER_RING_VERSION,   /* attach: a ring of another layout */
-    PRELOADER_RING_DAMAGED    /* attach: the header contradicts itself */
+    PRELOADER_RING_DAMAGED,   /* attach: the header contradicts itself */
+    PRELOADER_RING_UNMAPPED   /* preloader_open: there is no such shared memory, or it may not be opened */
 } preloader_ring_status;
 
 /* Say in one sentence what a status means. */
