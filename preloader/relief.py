@@ -120,7 +120,11 @@ class Relief:
     async def _watch(self) -> None:
         if self._sources is not None:
             await self._monitor.run()
-        self._monitor.sources = await self._executor.run(available_sources)
+        try:
+            self._monitor.sources = await self._executor.run(available_sources)
+        except Exception as error:  # a system that tells in an unknown way, or no thread left to ask it in
+            logger.warning("memory pressure cannot be watched: %r", error)
+            return
         with stall_trigger(asyncio.get_running_loop(), self._monitor.soon):
             await self._monitor.run()
 

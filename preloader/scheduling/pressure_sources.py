@@ -260,4 +260,4 @@ def _stalled(path: Path) -> float | None:
     except (OSError, IndexError):
         return None
     fields = dict(field.split("=", 1) for field in line.split()[1:])
-    return float(fields["avg10"]) / 100.0
+    return float(fields["avg10"]) / 100.0 if "avg10" in fields else None
