@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test check bench verify-native clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml setup.py constraints.txt $(wildcard native/*.[ch] native/kernel/*.[ch])
@@ -30,6 +30,9 @@ check: install  ## style, types, layers
 
 bench: install  ## every benchmark, as ratios against a peer of the same run
 	$(BIN)/python -m benchmarks
+
+verify-native: install  ## the ring under sanitizers, model checkers and mutation; scripts/install_verify_packages.sh first
+	$(BIN)/python -m native.verify $(VERIFY_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -109,7 +109,8 @@ preloader_ring_status preloader_ring_init_at(preloader_ring *ring, void *memory,
     if (status != PRELOADER_RING_OK) return status;
     preloader_ring made = {.memory = memory, .capacity = capacity, .mask = slots_for(capacity) - 1};
     struct preloader_ring_memory *shared = made.memory;
-    memset(memory, 0, preloader_ring_bytes(capacity));
+    atomic_store_explicit(&shared->magic, 0, RELAXED); /* who attaches too early meets no plain store */
+    memset((char *)memory + sizeof shared->magic, 0, preloader_ring_bytes(capacity) - sizeof shared->magic);
     shared->layout = PRELOADER_RING_LAYOUT;
     shared->capacity = capacity;
     atomic_init(&shared->limit, capacity);
@@ -126,15 +127,16 @@ preloader_ring_status preloader_ring_init(preloader_ring *ring, void *memory, si
     return preloader_ring_init_at(ring, memory, bytes, capacity, 0);
 }
 
-/* Say whether limit and cursors cannot be a ring's, though others may be using it: the cursors are judged only where
- * head stood still around the look at tail. Acquire keeps the three looks in order; it is nobody's guard. */
+/* Say whether limit and cursors cannot be a ring's, though others may be using it. Cursors order nothing, so a load might
+ * be out of date; a read-modify-write reads the newest: a head not older than the first look at tail, and a tail not
+ * older than that head. */
 static bool contradicts(const preloader_ring *ring) {
     struct preloader_ring_memory *shared = ring->memory;
     if (atomic_load_explicit(&shared->limit, RELAXED) > ring->capacity) return true;
-    uint64_t head = atomic_load_explicit(&shared->head, ACQUIRE);
-    uint64_t tail = atomic_load_explicit(&shared->tail, ACQUIRE);
-    bool still = atomic_load_explicit(&shared->head, RELAXED) == head;
-    return still && tail - head > (uint64_t)ring->mask + 1;
+    uint64_t before = atomic_load_explicit(&shared->tail, RELAXED);
+    uint64_t head = atomic_fetch_add_explicit(&shared->head, 0, RELAXED);
+    uint64_t after = atomic_fetch_add_explicit(&shared->tail, 0, RELAXED);
+    return (int64_t)(before - head) > (int64_t)ring->mask + 1 || (int64_t)(after - head) < 0;
 }
 
 preloader_ring_status preloader_ring_attach(preloader_ring *ring, void *memory, size_t bytes) {
