@@ -33,11 +33,12 @@ def check(registry: _Registry, as_json: _Json = False) -> None:
     components = ComponentRegistry.from_toml(registry)
     graph = components.graph()
     size = sum(components[name].bytes for name in components)
+    conflicts = sum(len(graph.conflicts(name)) for name in components) // 2
     figures = {
         "registry": str(registry),
         "components": len(components),
         "stages": len(graph.stages()),
-        "conflicts": sum(len(graph.conflicts(name)) for name in components) // 2,
+        "conflicts": conflicts,
         "bytes": size,
         "load_s": sum(components[name].load_s for name in components),
     }
@@ -46,7 +47,7 @@ def check(registry: _Registry, as_json: _Json = False) -> None:
         return
     _print(
         f"{registry} is in order: {len(components):,} components in {figures['stages']} stages, "
-        f"{figures['conflicts']} conflicts, {size / 1e6:,.0f} MB, "
+        f"{conflicts} conflict{'s'[: conflicts != 1]}, {size / 1e6:,.0f} MB, "
         f"{figures['load_s']:.2f} s one after the other."
     )
 

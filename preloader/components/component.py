@@ -20,7 +20,6 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its name; the resource is ``component:name``.
         loader: What makes it.
-        kind: What sort of loader that is: how far its like have been from what was declared says something of it.
         bytes: What it is expected to occupy; what is measured at loading goes before that.
         load_s: Seconds that loading is expected to take.
         requires: Components that must be ready before it.
@@ -34,7 +33,6 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     loader: Loader
-    kind: str = "python"
     bytes: int
     load_s: float
     requires: tuple[str, ...] = ()

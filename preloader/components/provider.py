@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from preloader.components.blocking import Blocking
 from preloader.components.component import Component
 from preloader.components.graph import ComponentGraph
+from preloader.components.learned import LearnedCosts
 from preloader.components.loaders import measured_bytes
 from preloader.errors import UnknownResourceError
 from preloader.events import resource_key
@@ -19,8 +21,7 @@ class RegistryProvider(Blocking):
     """Makes the components of a registry ready; `ComponentRegistry.provider` makes one.
 
     A component occupies what its loader states (`Loaded`), else what is measured (buffers, arrays, mappings), else what
-    was declared. `cost` gives the declared bytes until the component was loaded once, and what it occupied then after
-    that.
+    was declared. What it is expected to cost is learned from its loads, and from those of its like (`LearnedCosts`).
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class RegistryProvider(Blocking):
         self.immutable = all(component.loader.immutable for component in components.values())
         self._components = {resource_key(kind, name): component for name, component in components.items()}
         self._graph = graph
-        self._bytes = {key: component.bytes for key, component in self._components.items()}
+        self._learned = LearnedCosts()
         self._dependencies: dict[str, tuple[str, ...]] = {}
 
     async def load(self, key: str) -> Loaded:
@@ -43,12 +44,15 @@ class RegistryProvider(Blocking):
             Exception: Whatever its loader raises.
         """
         component = self._component(key)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         made = await component.loader.load(self.executor)
-        if not isinstance(made, Loaded):
-            measured = measured_bytes(made)
-            made = Loaded(made, component.bytes if measured is None else measured)
-        self._bytes[key] = made.bytes
-        return made
+        took_s = loop.time() - began_s
+        measured = made.bytes if isinstance(made, Loaded) else measured_bytes(made)
+        self._learned.loaded(key, _sort(component), _declared(component), took_s, measured)
+        if isinstance(made, Loaded):
+            return made
+        return Loaded(made, component.bytes if measured is None else measured)
 
     async def unload(self, key: str, value: Any) -> None:
         """Release a component."""
@@ -59,12 +63,13 @@ class RegistryProvider(Blocking):
         return await self._component(key).loader.is_fresh(self.executor, value)
 
     def cost(self, key: str) -> Cost:
-        """Return the declared seconds, and the bytes that it occupied when last loaded, else the declared ones.
+        """Return what loading a component is expected to cost, by what was declared and what was learned.
 
         Raises:
             UnknownResourceError: There is no such component.
         """
-        return Cost(self._component(key).load_s, self._bytes[key])
+        component = self._component(key)
+        return self._learned.expected(key, _sort(component), _declared(component))
 
     def priority(self, key: str) -> float:
         """Return the component's declared priority.
@@ -108,3 +113,11 @@ class RegistryProvider(Blocking):
             return self._components[key]
         except KeyError:
             raise UnknownResourceError(f"there is no {key!r}; {did_you_mean(key, list(self._components))}") from None
+
+
+def _declared(component: Component) -> Cost:
+    return Cost(component.load_s, component.bytes)
+
+
+def _sort(component: Component) -> str:
+    return type(component.loader).__name__

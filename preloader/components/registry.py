@@ -110,7 +110,6 @@ class ComponentRegistry:
             Component(
                 name=name,
                 loader=SimulatedLoader(Simulated(name, bytes), load_s),
-                kind="simulated",
                 bytes=bytes,
                 load_s=load_s,
                 requires=_names(requires),
@@ -158,7 +157,6 @@ class ComponentRegistry:
             Component(
                 name=name,
                 loader=loader,
-                kind=type(loader).__name__,
                 bytes=expected.bytes if bytes is None and expected else bytes,  # type: ignore[arg-type]
                 load_s=expected.seconds if load_s is None and expected else load_s,  # type: ignore[arg-type]
                 requires=_names(requires),

@@ -128,7 +128,6 @@ class _Reader:
         return Component(
             name=self._name,
             loader=loader,
-            kind=kind,
             bytes=expected.bytes,
             load_s=expected.seconds,
             requires=table.requires,
