@@ -26,12 +26,13 @@ class _Window:
 class UseRecord:
     """Corrects P(used within the next `steps` items of its kind) by each key's own past.
 
-    Every so many items of a session its predictions are noted; those whose key has come by the end of the window, or of
-    the session, were right. One shift of log-odds a key follows (`preloader.logodds`).
+    Every so many items of a session its predictions are noted; those whose key has come by the end of the window were
+    right. One shift of log-odds a key follows (`preloader.logodds`). A window that its session cuts short says nothing:
+    counted as not used, the last words of sessions would speak against what the next ones begin with.
 
-    It fails where it must: a key's first few windows tell little (the prior is worth some sixteen even odds); a habit
-    that changes is followed over about a hundred windows; a predictor that overstates a key in one situation and
-    understates it in another is corrected by the mean of both; and what no prediction names stays at zero.
+    It fails where it must: a key's first dozens of windows tell little, since the prior weighs as much as sixty-four
+    even odds; a habit that changes is followed over about a hundred windows; a predictor that overstates a key in one
+    situation and understates it in another is corrected by the mean of both; what no prediction names stays at zero.
 
     Args:
         steps: How many items are *soon*.
@@ -39,7 +40,7 @@ class UseRecord:
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._shifts = LogOddsShifts(alike=4.0, fading=0.99, keys=4_096)
+        self._shifts = LogOddsShifts(alike=16.0, fading=0.99, keys=4_096)
         self._windows: OrderedDict[tuple[Slot, str], _Window] = OrderedDict()
 
     def corrected(self, key: str, p_use_soon: float) -> float:
@@ -71,13 +72,10 @@ class UseRecord:
             self._shifts.learn(key, stated, came=True)
         window.items_left -= 1
         if not window.items_left:
-            self._close(at)
+            for unused, stated in self._windows.pop(at).stated.items():
+                self._shifts.learn(unused, stated, came=False)
 
     def ended(self, slot: Slot) -> None:
-        """Learn from a session that is over: what it has not used by now, it does not."""
+        """Forget what was stated of a session that is over."""
         for at in [at for at in self._windows if at[0] == slot]:
-            self._close(at)
-
-    def _close(self, at: tuple[Slot, str]) -> None:
-        for key, stated in self._windows.pop(at).stated.items():
-            self._shifts.learn(key, stated, came=False)
+            del self._windows[at]
