@@ -29,7 +29,13 @@ setup(
             [str(NATIVE / "ringmodule.c"), str(NATIVE / "ring.c")],
             depends=[str(NATIVE / "ring.h"), str(NATIVE / "record.h")],
             libraries=["m"],
-            extra_compile_args=["-std=c11", "-O2", "-D_GNU_SOURCE", "-fvisibility=hidden"],
+            extra_compile_args=[
+                "-std=c11",
+                "-O2",
+                "-D_GNU_SOURCE",
+                "-fno-math-errno",  # so that rounding is an instruction
+                "-fvisibility=hidden",
+            ],
             optional=True,
         ),
     ]

@@ -24,6 +24,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         measured: The figure.
         unit: Its unit.
         hold: The most that it may be, in the same unit; ``None`` where it is there to compare with.
+        least: The least that it may be, likewise.
         note: Against what, or how.
     """
 
@@ -31,12 +32,14 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     measured: float
     unit: str
     hold: float | None = None
+    least: float | None = None
     note: str = ""
 
     @property
     def holds(self) -> bool:
-        """Whether the figure is within its limit."""
-        return self.hold is None or self.measured <= self.hold
+        """Whether the figure is within its limits."""
+        above = self.least is None or self.measured >= self.least
+        return above and (self.hold is None or self.measured <= self.hold)
 
 
 def machine() -> str:
@@ -87,7 +90,10 @@ def report(name: str, figures: Callable[[], Iterable[Figure]]) -> None:
 
 
 def _line(figure: Figure) -> str:
-    hold = "" if figure.hold is None else f"< {figure.hold:g} {'holds' if figure.holds else 'MISSED'}"
+    limits = [(figure.hold, "<"), (figure.least, ">")]
+    hold = "".join(
+        f"{sign} {limit:g} {'holds' if figure.holds else 'MISSED'}" for limit, sign in limits if limit is not None
+    )
     return f"  {figure.what:<52} {figure.measured:>10.4g} {figure.unit:<5} {hold:<16} {figure.note}".rstrip()
 
 

@@ -51,15 +51,24 @@ typedef struct ring_object {
 
 /* --- Records --------------------------------------------------------------------------------------------------------- */
 
-static bool as_number(PyObject *value, unsigned long most, uint32_t *number) {
-    if (!PyLong_CheckExact(value)) return false;
-    unsigned long found = PyLong_AsUnsignedLong(value);
-    if (found > most) { /* which is so of an error, too */
-        PyErr_Clear();
-        return false;
-    }
-    *number = (uint32_t)found;
+/* Read a number that is kept in one digit, as nearly all are. */
+static inline bool as_digit(PyObject *value, unsigned long *number) {
+#if PY_VERSION_HEX >= 0x030C0000
+    if (!PyUnstable_Long_IsCompact((PyLongObject *)value)) return false;
+    *number = (unsigned long)PyUnstable_Long_CompactValue((PyLongObject *)value); /* of a negative one: too large */
+#else
+    if (Py_SIZE(value) != 0 && Py_SIZE(value) != 1) return false;
+    *number = Py_SIZE(value) ? ((PyLongObject *)value)->ob_digit[0] : 0;
+#endif
     return true;
+}
+
+static inline bool as_number(PyObject *value, unsigned long most, uint32_t *number) {
+    unsigned long found;
+    if (!PyLong_CheckExact(value)) return false;
+    if (!as_digit(value, &found) && (found = PyLong_AsUnsignedLong(value)) == (unsigned long)-1) PyErr_Clear();
+    *number = (uint32_t)found;
+    return found <= most;
 }
 
 /* Read the fields of a record from the usual types; false, without an error, where they are anything else or out of range. */
@@ -72,7 +81,7 @@ static bool read_fields(PyObject *const *fields, Py_ssize_t count, preloader_rec
     if (count > 3 && !as_number(fields[3], UINT8_MAX, &flags)) return false;
     if (count > 4 && !as_number(fields[4], UINT32_MAX, &deadline_ms)) return false;
     if (count > 5 && !as_number(fields[5], UINT32_MAX, &generation)) return false;
-    *record = (preloader_record){resource, (uint16_t)rint(probability * PROBABILITY_ONE), (uint8_t)steps, (uint8_t)flags,
+    *record = (preloader_record){resource, (uint16_t)lrint(probability * PROBABILITY_ONE), (uint8_t)steps, (uint8_t)flags,
                                  deadline_ms, generation};
     return true;
 }

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import mmap
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -91,6 +92,35 @@ def test_a_hint_from_another_process_preloads():
             run = await asyncio.create_subprocess_exec(sys.executable, "-c", post, str(channel.path))
             assert await run.wait() == 0
             await until(lambda: resident(manager) == 1)
+
+    asyncio.run(main())
+
+
+def test_a_hint_from_c_preloads(tmp_path):
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) on this machine")
+    root, program = Path(__file__).parents[2], tmp_path / "post_to_manager"
+    sources = [root / "native" / name for name in ("examples/post_to_manager.c", "post.c", "ring.c")]
+    strict = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    subprocess.run([compiler, *strict, f"-I{root / 'native'}", *sources, "-o", program], check=True)
+
+    async def run(*words):
+        running = await asyncio.create_subprocess_exec(program, *words, stderr=subprocess.PIPE)
+        _, said = await running.communicate()
+        return running.returncode, said.decode()
+
+    async def main():
+        async with opened() as (manager, channel):
+            assert await run(channel.path, "component:größe", "0.97") == (0, "")
+            await until(lambda: resident(manager) == 1)
+            assert counts(manager).get("hints_expired", 0) == 0
+            assert await run(channel.path, "component:other", "0.97") == (
+                1,
+                f"{channel.path}: the channel was not opened for this key\n",
+            )
+            assert (await run(channel.path, "component:tts", "1.5"))[1].endswith("must lie between 0 and 1\n")
+        assert (await run(tmp_path, "component:tts", "0.97"))[1].endswith("there is no channel of hints\n")
 
     asyncio.run(main())
 
