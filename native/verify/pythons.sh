@@ -44,7 +44,7 @@ build_free_threaded() { # -> a path, or nothing; minutes, once
 # The ring alone, without the package that it is part of: what an interpreter needs for which not all of the
 # package's dependencies are made.
 ring_alone() { # into
-    mkdir -p "$1/preloader/replay" "$1/tests" || return
+    mkdir -p "$1/preloader/replay" "$1/preloader/prediction" "$1/tests" || return
     : >"$1/preloader/__init__.py"
     : >"$1/preloader/replay/__init__.py"
     cp "$root/preloader/errors.py" "$1/preloader/" && cp "$root/preloader/replay/clock.py" "$1/preloader/replay/"
