@@ -117,7 +117,7 @@ def worlds(draw):
 class Run:
     """Plays one schedule and audits the manager as it goes."""
 
-    def __init__(self, provider, options):
+    def __init__(self, provider, options, **parts):
         self.provider = provider
         self.ended = []
         self.asked = 0
@@ -126,6 +126,7 @@ class Run:
             predictor=FakePredictor(lambda context, steps: self.predictions),
             settings=options,
             listeners=[self.note],
+            **parts,
         )
         self.predictions = []
         self.speculation = self.manager._speculation
