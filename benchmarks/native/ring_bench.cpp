@@ -1,6 +1,6 @@
 // The ring beside its peers, paired in one process; ../bench_ring_native.py builds and runs this, and makes a table.
 //
-// usage: ring_bench [ROUNDS [ROW [QUEUES]]]. Prints a line for each measurement: row, queue, nanoseconds per record.
+// usage: ring_bench [ROUNDS [ROW]]. Prints a line for each measurement: row, queue, nanoseconds per record.
 #include <cstring>
 
 #include "queues.hpp"
@@ -14,7 +14,6 @@ struct Side {
 
 struct Row {
     const char *name;
-    uint32_t items;
     std::vector<Side> sides;
 };
 
@@ -79,23 +78,30 @@ template <class Queue, unsigned N> struct TwoToTwo {
 };
 
 std::vector<Row> rows() {
-    constexpr uint32_t K = 1u << 10;
     std::vector<Row> all = {
-        {"one thread", 2048 * K, mpmc<Alone, 1>()},
-        {"one thread, MPSC", 2048 * K, mpsc<Alone, 1>()},
-        {"one thread, SPSC", 2048 * K, spsc<Alone, 1>()},
-        {"one thread, batches of 16", 4096 * K, mpmc<Alone, 16>()},
-        {"one thread, batches of 16, SPSC", 4096 * K, spsc<Alone, 16>()},
-        {"1P1C", 384 * K, mpmc<OneToOne, 1>()},
-        {"1P1C, MPSC", 384 * K, mpsc<OneToOne, 1>()},
-        {"1P1C, SPSC", 384 * K, spsc<OneToOne, 1>()},
-        {"1P1C, batches of 16", 1024 * K, mpmc<OneToOne, 16>()},
-        {"1P1C, batches of 16, SPSC", 1024 * K, spsc<OneToOne, 16>()},
-        {"2P2C", 96 * K, mpmc<TwoToTwo, 1>()},
-        {"2P2C, batches of 16", 256 * K, mpmc<TwoToTwo, 16>()},
+        {"one thread", mpmc<Alone, 1>()},
+        {"one thread, MPSC", mpsc<Alone, 1>()},
+        {"one thread, SPSC", spsc<Alone, 1>()},
+        {"one thread, batches of 16", mpmc<Alone, 16>()},
+        {"one thread, batches of 16, SPSC", spsc<Alone, 16>()},
+        {"1P1C", mpmc<OneToOne, 1>()},
+        {"1P1C, MPSC", mpsc<OneToOne, 1>()},
+        {"1P1C, SPSC", spsc<OneToOne, 1>()},
+        {"1P1C, batches of 16", mpmc<OneToOne, 16>()},
+        {"1P1C, batches of 16, SPSC", spsc<OneToOne, 16>()},
+        {"2P2C", mpmc<TwoToTwo, 1>()},
+        {"2P2C, batches of 16", mpmc<TwoToTwo, 16>()},
     };
     all[0].sides.push_back({"two exchanges", two_exchanges});
     return all;
+}
+
+// So many records that a measurement takes about as long for every queue, however fast it is.
+uint32_t items_for(const Side &side) {
+    constexpr double MEASURED_NS = 40e6;
+    constexpr uint32_t FEW = 64 * PREPARED;
+    double items = MEASURED_NS / side.measure(FEW);
+    return items < FEW ? FEW : uint32_t(items) / PREPARED * PREPARED;
 }
 
 } // namespace
@@ -105,11 +111,12 @@ int main(int count, char **words) {
     pin(0);
     for (const Row &row : rows()) {
         if (count > 2 && std::strcmp(words[2], row.name) != 0) continue;
-        for (int round = -1; round < rounds; round++) {
-            for (const Side &side : row.sides) {
-                if (count > 3 && !std::strstr(words[3], side.queue)) continue;
-                double took = side.measure(round < 0 ? row.items / 8 : row.items);
-                if (round >= 0) std::printf("%s\t%s\t%.4f\n", row.name, side.queue, took);
+        std::vector<uint32_t> items;
+        for (const Side &side : row.sides) items.push_back(items_for(side));
+        for (int round = 0; round < rounds; round++) {
+            for (size_t at = 0; at < row.sides.size(); at++) {
+                double took = row.sides[at].measure(items[at]);
+                std::printf("%s\t%s\t%.4f\n", row.name, row.sides[at].queue, took);
                 std::fflush(stdout);
             }
         }
