@@ -7,7 +7,8 @@ from collections import OrderedDict, defaultdict
 
 from preloader.events import Preload, PreloadOutcome, Tier
 
-_BINS = 10
+_BIN = 0.7  # how wide a bin of stated log-odds is: .9 and .99 are far apart
+_SUREST = 7.0  # log-odds beyond which all are alike
 _TRUST = 8.0  # a stated probability weighs as much as so many outcomes
 _MEMORY = 200.0  # outcomes of a bin beyond which older ones fade
 _KEYS = 4_096  # keys with a record of their own; those not preloaded for longest are forgotten
@@ -37,8 +38,8 @@ class TrackRecord:
         return _shifted(alike, shift)
 
     def enter(self, preload: Preload) -> None:
-        """Enter an outcome; one that says nothing about the prediction (failed, dropped) is passed over."""
-        if preload.outcome not in (PreloadOutcome.USED, PreloadOutcome.WASTED):
+        """Enter an outcome; one that says nothing about a probability (failed, dropped) is passed over."""
+        if preload.outcome not in (PreloadOutcome.USED, PreloadOutcome.WASTED) or not 0.0 <= preload.probability <= 1.0:
             return
         is_used = preload.outcome is PreloadOutcome.USED
         self._enter_key(preload.key, self._alike(preload.tier, preload.probability), is_used)
@@ -70,4 +71,6 @@ def _shifted(probability: float, shift: float) -> float:
 
 
 def _cell(tier: Tier, probability: float) -> tuple[Tier, int]:
-    return tier, min(_BINS - 1, int(probability * _BINS))
+    surest = 1.0 / (1.0 + math.exp(-_SUREST))
+    kept = min(max(probability, 1.0 - surest), surest)
+    return tier, math.floor(math.log(kept / (1.0 - kept)) / _BIN)

@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
 import msgspec
 
+from preloader.decision.account import Account
 from preloader.decision.record import TrackRecord
 from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.events import Decision, Prediction, Preload, PreloadOutcome
 from preloader.ports import Budget, DecisionPolicy
 
-
-class Account:
-    """One token bucket, in units of preloads or of bytes.
-
-    Invariant, whatever happens: wasted + outstanding ≤ allowance + earned, where each unit used earns α / (1 − α).
-
-    Attributes:
-        used: Units that preloads brought which were used.
-        wasted: Units that they brought in vain.
-        outstanding: Units whose end is not known.
-        expected_waste: How many of the outstanding ones their probabilities let expect to be wasted.
-
-    Args:
-        share: α, the share of what is preloaded that may be wasted.
-    """
-
-    def __init__(self, share: float) -> None:
-        self._earn = share / (1.0 - share)
-        self.used = 0.0
-        self.wasted = 0.0
-        self.outstanding = 0.0
-        self.expected_waste = 0.0
-
-    def left(self, allowance: float) -> float:
-        """Return how much more may be outstanding."""
-        return allowance + self._earn * self.used - self.wasted - self.outstanding
-
-    def expected(self, allowance: float) -> float:
-        """Return how much is likely to be left once all outstanding ones have ended."""
-        used = self.used + self.outstanding - self.expected_waste
-        return allowance + self._earn * used - self.wasted - self.expected_waste
-
-    def charge(self, units: float, probability: float) -> None:
-        """Enter a preload whose end is not known."""
-        self.outstanding += units
-        self.expected_waste += (1.0 - probability) * units
-
-    def settle(self, charged: float, probability: float, actual: float, outcome: PreloadOutcome) -> None:
-        """Take back what was charged and enter what came of it."""
-        self.outstanding -= charged
-        self.expected_waste -= (1.0 - probability) * charged
-        if outcome is PreloadOutcome.USED:
-            self.used += actual
-        elif outcome is PreloadOutcome.WASTED:
-            self.wasted += actual
+_SAFE = 2.0  # in bursts: with less than so much left, doubtful candidates must wait
+_KEYS = 4_096  # keys whose real size is remembered; the longest unloaded are forgotten
 
 
 class _Charge(msgspec.Struct, frozen=True):
@@ -68,31 +28,42 @@ class WasteBudget:
 
     Each used preload earns α / (1 − α), each wasted one costs 1, and outstanding ones count as wasted until they end,
     so that wasted ≤ b + ε·N + α / (1 − α) · used holds by construction, with N the number of times that something could
-    have been preloaded. The trickle ε keeps exploration alive when everything has been spent. By bytes the same holds
-    with b + ε·N scaled by the largest preload so far; there a preload is charged what it is expected to occupy, so a
-    resource that turns out larger than its provider said can exceed the bound by the difference.
+    have been preloaded, whatever the policy states, and in whatever order things end. The trickle ε keeps exploration
+    alive when everything has been spent. By bytes the same holds with b + ε·N scaled by the largest preload so far;
+    there a preload is charged what it is expected to occupy, and no less than it did occupy the last time. What turns
+    out larger still is a debt: nothing more is preloaded until it is earned back.
 
-    So that the budget goes to the best candidates and not to the first, there is a price: a candidate must be likelier
-    than (1 − α) · (1 − (balance − b/2) ÷ `depth`). At 1 − α a preload pays for itself; the price falls as a surplus
-    builds up, and rises when more than half of the burst has been eaten into. The balance is the lesser one of count
-    and bytes (in units of the largest preload): else bytes would run out unawares where large resources are wasted
-    more than small ones, and with them everything would stop. It reckons outstanding preloads at their probabilities,
-    and probabilities are corrected by how earlier preloads alike have ended (`TrackRecord`), so that it settles where
-    waste meets α even if the predictor overstates.
+    Within the bound the question is what to spend on. Most is used for a given waste if a candidate is accepted where
+    its chance p outweighs what it is expected to cost, at one price for all: p > (μ + μ′ · bytes ÷ mean bytes) · c,
+    where c = (1 − p) − p · α / (1 − α). That is the Lagrangian of the two constraints; at p ≥ 1 − α a preload pays for
+    itself. The prices are found by dual ascent in their logarithm: each is exp((`reserve` − balance) ÷ `depth`), so
+    that it falls as a surplus builds up and rises as that is spent, long before the bound forbids everything. Below
+    twice the burst more than 1 − α is asked for, up to certainty where nothing is left: what is spent at the beginning
+    on a predictor that overstates could hardly be earned back, for nothing is preloaded then. A balance reckons
+    outstanding preloads at their probabilities, which are corrected by how earlier preloads alike have ended
+    (`TrackRecord`), so that it settles where waste meets α even if the predictor overstates.
 
     Args:
         policy: The policy underneath.
         share: α, from 0 up to but below 1.
         burst: b, how many preloads may be wasted before any was useful.
         trickle: ε, what each opportunity adds.
-        depth: Over how many preloads of surplus the price falls to nothing.
+        depth: How many preloads more or less of a balance make its price e times cheaper or dearer.
+        reserve: At which balance a price is 1; above it a preload is worth more than it costs.
 
     Raises:
         ConfigurationError: ``share`` is out of its range.
     """
 
     def __init__(
-        self, policy: DecisionPolicy, share: float, *, burst: float = 4.0, trickle: float = 0.0003, depth: float = 20.0
+        self,
+        policy: DecisionPolicy,
+        share: float,
+        *,
+        burst: float = 4.0,
+        trickle: float = 0.0003,
+        depth: float = 5.0,
+        reserve: float = 15.0,
     ) -> None:
         if not 0.0 <= share < 1.0:
             raise ConfigurationError(f"the waste budget is a share from 0 up to but below 1, not {share!r}")
@@ -106,8 +77,12 @@ class WasteBudget:
         self._burst = burst
         self._trickle = trickle
         self._depth = depth
+        self._reserve = reserve
         self._charges: dict[str, _Charge] = {}
         self._record = TrackRecord()
+        self._charged = 0
+        self._charged_bytes = 0
+        self._known_bytes: OrderedDict[str, int] = OrderedDict()
 
     @property
     def allowance(self) -> float:
@@ -116,11 +91,21 @@ class WasteBudget:
 
     @property
     def price(self) -> float:
-        """The probability that a candidate must exceed at present."""
+        """The probability that a candidate of mean size must exceed at present."""
+        return self.price_of(self._mean_bytes)
+
+    def price_of(self, bytes_: float) -> float:
+        """Return the probability that a candidate of so many bytes must exceed at present."""
         balance = self.count.expected(self.allowance)
-        if self.largest_bytes:
-            balance = min(balance, self.bytes.expected(self.allowance * self.largest_bytes) / self.largest_bytes)
-        return min(1.0, max(0.0, (1.0 - self.share) * (1.0 - (balance - self._burst / 2.0) / self._depth)))
+        price = self._dual(balance)
+        if mean := self._mean_bytes:
+            balance_bytes = self.bytes.expected(self.allowance * self.largest_bytes) / mean
+            price += self._dual(balance_bytes) * bytes_ / mean
+            balance = min(balance, balance_bytes)
+        price /= 1.0 + price / (1.0 - self.share)
+        if balance < (safe := _SAFE * self._burst):
+            price = 1.0 - (1.0 - price) * (max(balance, 0.0) / safe) ** 2
+        return price
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
@@ -140,33 +125,53 @@ class WasteBudget:
             self.count.settle(1.0, charge.probability, 1.0, preload.outcome)
             self.bytes.settle(charge.bytes, charge.probability, preload.bytes, preload.outcome)
             self._record.enter(preload)
+            if preload.bytes > charge.bytes:
+                self._remember(preload.key, preload.bytes)
         self._policy.outcome(preload)
+
+    @property
+    def _mean_bytes(self) -> float:
+        return self._charged_bytes / max(1, self._charged)
+
+    def _dual(self, balance: float) -> float:
+        """Return the price at a balance, within what can be reckoned with."""
+        return math.exp(min(30.0, max(-30.0, (self._reserve - balance) / self._depth)))
 
     def _charge(self, decision: Decision, budget: Budget) -> Decision | None:
         """Charge an accepted decision, unless it is outstanding already; return the refusal where it is too dear."""
         if decision.key in self._charges:
             return None
         assert decision.tier is not None
-        probability = self._record.corrected(decision.key, decision.tier, decision.probability)
-        if probability <= (price := self.price):
-            rule = "P {p:.2f}, by its record {corrected:.2f} ≤ {price:.2f}, the waste budget's price: refused"
-            return _refused(decision, rule, {"p": decision.probability, "corrected": probability, "price": price})
         try:
-            bytes_ = budget.cost(decision.key).bytes
+            bytes_ = max(budget.cost(decision.key).bytes, self._known_bytes.get(decision.key, 0))
         except UnknownResourceError:
             return _refused(decision, "no such resource: refused", {})
         except Exception as error:  # whatever was charged so far must not be lost to one faulty provider
             return _refused(decision, "its cost is not known ({error}): refused", {"error": repr(error)})
+        if not 0.0 <= decision.probability <= 1.0:
+            return _refused(decision, "{p} is no probability: refused", {"p": decision.probability})
+        probability = self._record.corrected(decision.key, decision.tier, decision.probability)
+        if probability <= (price := self.price_of(bytes_)):
+            rule = "P {p:.2f}, by its record {corrected:.2f} ≤ {price:.2f}, the waste budget's price: refused"
+            return _refused(decision, rule, {"p": decision.probability, "corrected": probability, "price": price})
         largest = max(self.largest_bytes, bytes_)
         if self.count.left(self.allowance) < 1.0:
             return _refused(decision, "the waste budget of {share:.0%} is spent: refused", {"share": self.share})
         if self.bytes.left(self.allowance * largest) < bytes_:
             return _refused(decision, "the waste budget's bytes are spent: refused", {})
         self.largest_bytes = largest
+        self._charged += 1
+        self._charged_bytes += bytes_
         self.count.charge(1.0, probability)
         self.bytes.charge(bytes_, probability)
         self._charges[decision.key] = _Charge(bytes_, probability)
         return None
+
+    def _remember(self, key: str, bytes_: int) -> None:
+        self._known_bytes.pop(key, None)
+        self._known_bytes[key] = bytes_
+        if len(self._known_bytes) > _KEYS:
+            self._known_bytes.popitem(last=False)
 
 
 def _never_queued(decision: Decision) -> Preload:

@@ -123,6 +123,66 @@ class AdversarialOutcomes(RuleBasedStateMachine):
             assert self.policy.bytes.expected_waste == pytest.approx(0.0, abs=1e-3)
 
 
+class Liar:
+    """States what an adversary tells it to, in any tier, also of what is ready."""
+
+    name = "liar"
+
+    def __init__(self):
+        self.says = []
+
+    def decide(self, predictions, residents, budget):
+        return [Decision(key, Tier(tier), p, 1, "trust me") for key, tier, p in self.says]
+
+    def outcome(self, preload):
+        pass
+
+
+STATED = st.sampled_from([-1.0, 0.0, 0.5, 0.95, 1.0, 2.0, math.inf, math.nan])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(range(3)), STATED), max_size=6),
+            st.dictionaries(st.sampled_from(KEYS), st.tuples(st.sampled_from(OUTCOMES), st.integers(0, 300))),
+        ),
+        max_size=40,
+    ),
+    st.sampled_from([0.05, 0.1, 0.5]),
+    st.fixed_dictionaries({key: st.sampled_from([0, 1, 10, 100]) for key in KEYS}),
+)
+@settings(deadline=None, derandomize=True, max_examples=80)
+def test_neither_lies_nor_sizes_that_differ_break_the_bounds(rounds, share, sizes):
+    inner = Liar()
+    policy = WasteBudget(inner, share, burst=2.0, trickle=0.01)
+    earn = share / (1.0 - share)
+    charged, used, wasted, overshoot = {}, [0, 0], [0, 0], 0
+    for decided, (says, ends) in enumerate(rounds, 1):
+        inner.says = says
+        before = dict(charged)
+        for decision in policy.decide([], set(), budget_of(sizes)):
+            assert decision.reason
+            if decision.tier is not None and decision.key not in charged:
+                charged[decision.key] = policy._charges[decision.key].bytes
+                assert charged[decision.key] >= sizes[decision.key]
+        allowance = 2.0 + 0.01 * decided
+        assert wasted[0] + len(charged) <= allowance + earn * used[0] + 1e-9
+        if charged.keys() - before.keys():  # what occupied more than it was charged has been earned back by now
+            assert wasted[1] + sum(charged.values()) <= allowance * policy.largest_bytes + earn * used[1] + 1e-6
+        for key, (outcome, actual) in ends.items():
+            policy.outcome(ended(key, outcome, actual))
+            if (was_charged := charged.pop(key, None)) is not None:
+                ends_in = {PreloadOutcome.USED: used, PreloadOutcome.WASTED: wasted}.get(outcome)
+                if ends_in is not None:
+                    ends_in[0] += 1
+                    ends_in[1] += actual
+                if outcome is PreloadOutcome.WASTED:
+                    overshoot += max(0, actual - was_charged)
+        bound = allowance * policy.largest_bytes + earn * used[1] + overshoot
+        assert wasted[1] + sum(charged.values()) <= bound + 1e-6
+
+
 TestAdversarialOutcomes = AdversarialOutcomes.TestCase
 TestAdversarialOutcomes.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, derandomize=True)
 
@@ -225,3 +285,42 @@ def test_large_waste_makes_preloads_dearer_before_it_spends_the_bytes_of_all():
     assert [reason for key, reason in refused if "bytes are spent" in reason] == []
     assert [key for key, _ in refused if "small" in key] == []
     assert policy.bytes.wasted <= 0.1 * (policy.bytes.wasted + policy.bytes.used) + policy.allowance * 100
+
+
+def test_what_turned_out_larger_is_charged_so_from_then_on():
+    policy = WasteBudget(Reckless(), 0.5)
+    for actual, charged in [(70, 10), (70, 70), (5, 70)]:
+        policy.decide([fake_prediction("component:a", 1.0)], set(), ROOM)
+        assert policy.bytes.outstanding == charged
+        policy.outcome(ended("component:a", PreloadOutcome.USED, actual))
+
+
+def test_a_predictor_that_overstates_from_the_start_does_not_starve_one_that_is_right():
+    policy = WasteBudget(ThresholdPolicy(), 0.1)
+    used = 0
+    for at in range(2_000):
+        right, wrong = f"component:right{at}", f"component:wrong{at}"
+        for decision in policy.decide([fake_prediction(wrong, 0.93), fake_prediction(right, 0.98)], set(), ROOM):
+            if decision.tier is not None:
+                is_used = decision.key == right or at % 5 < 3
+                policy.outcome(
+                    ended(
+                        decision.key,
+                        PreloadOutcome.USED if is_used else PreloadOutcome.WASTED,
+                        10,
+                        p=decision.probability,
+                    )
+                )
+                used += decision.key == right
+    assert used > 1_900
+    assert policy.count.wasted <= policy.allowance + policy.count.used / 9
+
+
+def test_of_equal_chances_the_smaller_is_cheaper():
+    policy = WasteBudget(Reckless(), 0.1)
+    sizes = {"component:a": 10, "component:b": 100}
+    for _ in range(30):
+        policy.decide([fake_prediction(key, 1.0) for key in sizes], set(), budget_of(sizes))
+        for key in sizes:
+            policy.outcome(ended(key, PreloadOutcome.USED, sizes[key]))
+    assert policy.price_of(10) < policy.price_of(55) == policy.price < policy.price_of(100) <= 0.9
