@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _MOST = 50_000
 """More requirements than this are none: a provider makes up new ones as it is asked."""
 
+_PIECE = 256  # looked at in one go
+
 
 class Gathering:
     """Loads the missing requirements of one flight's key, each as soon as its own are there, the most urgent first.
@@ -51,6 +53,7 @@ class Gathering:
         self._requires = requires
         self._lent = lent
         self._width = width
+        self._seconds: dict[str, float] = {}
         self._boarded: list[Flight[Entry]] = []
         self._own: set[Flight[Entry]] = set()  # started here, and not landed yet
         flight.holds = self.held
@@ -90,7 +93,10 @@ class Gathering:
             if each in missing or await self._hold(each):
                 continue
             missing[each] = self._requires(each)
+            self._seconds[each] = self._loader.seconds(each)
             queue += missing[each]
+            if len(missing) % _PIECE == 0:
+                await asyncio.sleep(0)
             if len(missing) > _MOST:
                 raise LoadError(f"cannot load {key}: it requires more than {_MOST:,} others, such as {each}")
         return missing
@@ -112,9 +118,10 @@ class Gathering:
     async def _load(self, missing: Mapping[str, Sequence[str]]) -> None:
         key = self._flight.key
         edges = {each: [one for one in needed if one in missing] for each, needed in missing.items()}
-        seconds = {each: self._loader.seconds(each) for each in missing}
+        seconds = {**self._seconds, key: 0.0}  # the last one adds the same to every path
         try:
-            stages = Stages(edges, seconds)
+            for _ in (stages := Stages(edges, seconds)).prepare():
+                await asyncio.sleep(0)
         except CircleError as error:
             raise LoadError(f"cannot load {key}: what it requires goes in a circle: {arrows(error.circle)}") from None
         while True:

@@ -7,9 +7,11 @@ longest path still hangs on is the rule of *critical-path* schedulers, and is cl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
+
+_PIECE = 256  # tasks worked on in one go: some tenths of a millisecond
 
 
 class CircleError(ValueError):
@@ -36,48 +38,68 @@ def in_order(requires: Mapping[str, Collection[str]]) -> tuple[str, ...]:
         raise CircleError(error.args[1][::-1]) from None  # graphlib lists what is required first
 
 
-def remaining_paths(
-    order: Sequence[str], requires: Mapping[str, Collection[str]], seconds: Mapping[str, float]
-) -> dict[str, float]:
-    """Return for each task how long the longest path takes that begins with it, its own time included.
-
-    Args:
-        order: The tasks, each after what it requires.
-        requires: What each requires, directly.
-        seconds: How long each takes.
-    """
-    remaining_s = dict.fromkeys(order, 0.0)  # of what comes after each, until it is its turn
-    for task in reversed(order):
-        remaining_s[task] += seconds[task]
-        for required in requires[task]:
-            remaining_s[required] = max(remaining_s[required], remaining_s[task])
-    return remaining_s
-
-
 class Stages:
     """Hands out tasks as they become ready, the one with the longest remaining path first.
 
-    Linear in tasks and requirements, but for a heap of those that are ready.
+    Linear in tasks and requirements, but for a heap of those that are ready. It must be prepared first: whoever shares
+    a thread with others does so in pieces::
+
+        stages = Stages(requires, seconds)
+        for _ in stages.prepare():
+            await asyncio.sleep(0)
 
     Args:
         requires: What each task requires, directly; only tasks that are keys themselves.
         seconds: How long each is expected to take.
 
     Attributes:
-        remaining_s: For each task, how long the longest path takes that begins with it.
-
-    Raises:
-        CircleError: Tasks require each other in a circle.
+        remaining_s: For each task, how long the longest path takes that begins with it, its own time included.
     """
 
     def __init__(self, requires: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> None:
-        order = in_order(requires)
-        self.remaining_s = remaining_paths(order, requires, seconds)
-        self._rank = {task: (-self.remaining_s[task], at, task) for at, task in enumerate(order)}
-        self._sorter = TopologicalSorter(requires)
-        self._sorter.prepare()
+        self._requires = requires
+        self._seconds = seconds
+        self._dependents: dict[str, list[str]] = {}
+        self._missing: dict[str, int] = {}  # how many requirements of each are not done
+        self.remaining_s: dict[str, float] = {}
+        self._rank: dict[str, tuple[float, int, str]] = {}
         self._ready: list[tuple[float, int, str]] = []
-        self._push(self._sorter.get_ready())
+
+    @classmethod
+    def prepared(cls, requires: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> Stages:
+        """Return stages that were prepared at once.
+
+        Raises:
+            CircleError: Tasks require each other in a circle.
+        """
+        stages = cls(requires, seconds)
+        for _ in stages.prepare():
+            pass
+        return stages
+
+    def prepare(self) -> Iterator[None]:
+        """Work out order and ranks, and yield after every few hundred tasks.
+
+        Raises:
+            CircleError: Tasks require each other in a circle.
+        """
+        self._dependents = {task: [] for task in self._requires}
+        for at, (task, required) in enumerate(self._requires.items(), start=1):
+            self._missing[task] = len(required)
+            for one in required:
+                self._dependents[one].append(task)
+            if at % _PIECE == 0:
+                yield
+        order = yield from self._in_order()
+        for at, task in enumerate(reversed(order), start=1):
+            after_s = max((self.remaining_s[one] for one in self._dependents[task]), default=0.0)
+            self.remaining_s[task] = self._seconds[task] + after_s
+            self._rank[task] = (-self.remaining_s[task], len(order) - at, task)
+            if at % _PIECE == 0:
+                yield
+        for task in order:
+            if not self._requires[task]:
+                heappush(self._ready, self._rank[task])
 
     def take(self) -> str | None:
         """Return the most urgent task that is ready, and was not taken yet; None while there is none."""
@@ -85,12 +107,25 @@ class Stages:
 
     def done(self, task: str) -> None:
         """Say that a task that was taken is done."""
-        self._sorter.done(task)
-        self._push(self._sorter.get_ready())
+        for one in self._dependents[task]:
+            self._missing[one] -= 1
+            if not self._missing[one]:
+                heappush(self._ready, self._rank[one])
 
-    def _push(self, tasks: Iterable[str]) -> None:
-        for task in tasks:
-            heappush(self._ready, self._rank[task])
+    def _in_order(self) -> Generator[None, None, list[str]]:
+        """Return the tasks, each after what it requires (A. B. Kahn, Comm. ACM 5, 1962)."""
+        left = dict(self._missing)
+        order = [task for task, count in left.items() if not count]
+        for at, task in enumerate(order, start=1):
+            for one in self._dependents[task]:
+                left[one] -= 1
+                if not left[one]:
+                    order.append(one)
+            if at % _PIECE == 0:
+                yield
+        if len(order) < len(left):
+            in_order(self._requires)  # which says what the circle is
+        return order
 
 
 def arrows(names: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ def make_plan(requires: Mapping[str, Collection[str]], seconds: Mapping[str, flo
     """
     if not is_whole(workers, 1):
         raise ConfigurationError(f"workers must be a whole number of at least 1, not {shown(workers)}", field="workers")
-    stages = Stages(requires, seconds)
+    stages = Stages.prepared(requires, seconds)
     loads = _schedule(stages, seconds, workers)
     return Plan(
         workers=workers,
