@@ -8,11 +8,10 @@ manager's, and a slot that stays claimed is skipped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mmap
 import os
-import shutil
 import struct
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -81,7 +80,7 @@ class HintChannel:
         self.counts: Counter[str] = Counter()
         self._clock = clock
         self._stalled: range | None = None
-        self.path = Path(tempfile.mkdtemp(prefix="preloader-hints-", dir=_folder_of_folders()))
+        self.path = _make_folder()
         try:
             self._memory = _shared_memory(self.path / MEMORY_NAME, RING_OFFSET + ring_bytes + len(table))
             os.mkfifo(self.path / WAKE_NAME, 0o600)
@@ -92,7 +91,7 @@ class HintChannel:
             finally:
                 os.close(wake_fd)
         except BaseException:
-            shutil.rmtree(self.path, ignore_errors=True)
+            _remove(self.path)
             raise
         self._memory[RING_OFFSET + ring_bytes :] = table
         epoch_ns = time.monotonic_ns() - round(1e6 * clock.now_ms())
@@ -132,7 +131,7 @@ class HintChannel:
 
     def close(self) -> None:
         """Remove the channel. Who has it open may go on posting, to nobody."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         self._ring.close()
 
     @property
@@ -175,9 +174,20 @@ def _pack_keys(keys: Sequence[str]) -> bytes:
     return bytes(table)
 
 
-def _folder_of_folders() -> Path | None:
-    """Return where memory is shared without touching a disk, or ``None`` for the usual place."""
-    return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
+def _make_folder() -> Path:
+    """Make a folder that this user alone may enter, in memory where that is a place for files."""
+    in_memory = _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK | os.X_OK)
+    parent = _SHARED_MEMORY if in_memory else Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108
+    folder = parent / f"preloader-hints-{os.urandom(8).hex()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    for name in (MEMORY_NAME, WAKE_NAME):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody put something there
+        folder.rmdir()
 
 
 def _shared_memory(path: Path, length: int) -> mmap.mmap:
