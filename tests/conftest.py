@@ -7,7 +7,10 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "the compiled ring is missing", RuntimeWarning)  # which warns but once
-    from preloader import relief
+    from preloader import relief, ring
+
+if ring.BACKEND == "python":
+    os.environ["PRELOADER_RING"] = "python"  # nor do the programs that tests run
 
 
 @pytest.fixture(autouse=True)
