@@ -265,6 +265,9 @@ def test_a_provider_that_makes_up_dependencies_without_end_is_stopped(monkeypatc
         def dependencies(self, asked):
             return [f"{asked}x"]
 
+        def cost(self, asked):
+            return Cost(1.0, 1)
+
     monkeypatch.setattr("preloader.gathering._MOST", 50)
     scene = Scene(Endless(costs("a")))
 
