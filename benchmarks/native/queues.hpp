@@ -48,8 +48,9 @@ template <bool ONE_IN, bool ONE_OUT> struct Ours {
 #define HAVE_MOODYCAMEL
 #include <concurrentqueue/concurrentqueue.h>
 
-// Its queue has no bound of its own: try_enqueue never takes more memory than was reserved.
-template <bool TOKENS> struct Moodycamel {
+// Its queue has no bound of its own: try_enqueue never takes more memory than was reserved. But what one producer took
+// of it stays with that one, and another may never get any; so with several producers it GROWS.
+template <bool TOKENS, bool GROWS> struct Moodycamel {
     moodycamel::ConcurrentQueue<preloader_record> queue{CAPACITY, TOKENS ? 2u : 0u, TOKENS ? 0u : 2u};
     struct Putter {
         moodycamel::ConcurrentQueue<preloader_record> &queue;
@@ -57,10 +58,13 @@ template <bool TOKENS> struct Moodycamel {
         explicit Putter(Moodycamel &of) : queue(of.queue), token(of.queue) {}
         template <unsigned N> unsigned put(const preloader_record *records, unsigned count) {
             if constexpr (N == 1) {
+                if (GROWS) return TOKENS ? queue.enqueue(token, *records) : queue.enqueue(*records);
                 return TOKENS ? queue.try_enqueue(token, *records) : queue.try_enqueue(*records);
             } else {
-                bool all = TOKENS ? queue.try_enqueue_bulk(token, records, count)
-                                  : queue.try_enqueue_bulk(records, count);
+                bool all = GROWS ? (TOKENS ? queue.enqueue_bulk(token, records, count)
+                                           : queue.enqueue_bulk(records, count))
+                                 : (TOKENS ? queue.try_enqueue_bulk(token, records, count)
+                                           : queue.try_enqueue_bulk(records, count));
                 return all ? count : 0;
             }
         }

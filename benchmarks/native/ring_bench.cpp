@@ -18,15 +18,15 @@ struct Row {
 };
 
 // Any number of producers and consumers is allowed, whether or not there are more than one.
-template <template <class, unsigned> class Measure, unsigned N> std::vector<Side> mpmc() {
+template <template <class, unsigned> class Measure, unsigned N, bool GROWS = false> std::vector<Side> mpmc() {
     return {
         {"ours", Measure<Ours<false, false>, N>::run},
 #ifdef HAVE_DPDK
         {"dpdk", Measure<Dpdk<false, false>, N>::run},
 #endif
 #ifdef HAVE_MOODYCAMEL
-        {"moodycamel", Measure<Moodycamel<false>, N>::run},
-        {"moodycamel tokens", Measure<Moodycamel<true>, N>::run},
+        {"moodycamel", Measure<Moodycamel<false, GROWS>, N>::run},
+        {"moodycamel tokens", Measure<Moodycamel<true, GROWS>, N>::run},
 #endif
 #ifdef HAVE_ATOMIC_QUEUE
         {"atomic_queue", Measure<AtomicQueue<false>, N>::run},
@@ -45,8 +45,8 @@ template <template <class, unsigned> class Measure, unsigned N> std::vector<Side
         {"dpdk", Measure<Dpdk<false, true>, N>::run},
 #endif
 #ifdef HAVE_MOODYCAMEL
-        {"moodycamel", Measure<Moodycamel<false>, N>::run},
-        {"moodycamel tokens", Measure<Moodycamel<true>, N>::run},
+        {"moodycamel", Measure<Moodycamel<false, false>, N>::run},
+        {"moodycamel tokens", Measure<Moodycamel<true, false>, N>::run},
 #endif
     };
 }
@@ -89,8 +89,8 @@ std::vector<Row> rows() {
         {"1P1C, SPSC", spsc<OneToOne, 1>()},
         {"1P1C, batches of 16", mpmc<OneToOne, 16>()},
         {"1P1C, batches of 16, SPSC", spsc<OneToOne, 16>()},
-        {"2P2C", mpmc<TwoToTwo, 1>()},
-        {"2P2C, batches of 16", mpmc<TwoToTwo, 16>()},
+        {"2P2C", mpmc<TwoToTwo, 1, true>()},
+        {"2P2C, batches of 16", mpmc<TwoToTwo, 16, true>()},
     };
     all[0].sides.push_back({"two exchanges", two_exchanges});
     return all;
