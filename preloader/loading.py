@@ -6,6 +6,7 @@ This is the half of the manager that moves resources; `preloader.manager` is the
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -109,6 +110,17 @@ class Loader:
             self.provider(part).cost(part) for part in (*provider.dependencies(key), key) if part not in self._store
         ]
         return Cost(sum(cost.seconds for cost in costs), sum(cost.bytes for cost in costs))
+
+    def loss_s(self, key: str) -> float:
+        """Return what making room for a key is expected to cost; see `Budget.loss_s`."""
+        missing = self.cost(key).bytes
+        if missing <= self._store.free_bytes:
+            return 0.0
+        predictions = self._outlook()
+        victims = self._store.victims(missing, predictions)
+        if victims is None:
+            return math.inf
+        return sum(predictions[one.key].p_use_soon * one.load_s for one in victims if one.key in predictions)
 
     def worth_loading(self, preload: OpenPreload) -> bool:
         """Return whether room for a preload exists or is worth making."""

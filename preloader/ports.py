@@ -264,11 +264,14 @@ class Budget(msgspec.Struct, frozen=True):
         capacity_bytes: The store's whole budget.
         free_bytes: What is neither occupied nor reserved.
         cost: Expected cost of a key, together with its dependencies that are not resident.
+        loss_s: Seconds that what would have to be given up for a key is expected to cost: P(used soon) × seconds to
+            reload, summed over the residents that the eviction policy names. 0 where it fits, infinite where it cannot.
     """
 
     capacity_bytes: int
     free_bytes: int
     cost: Callable[[str], Cost]
+    loss_s: Callable[[str], float] = lambda key: 0.0
 
 
 class DecisionPolicy(Protocol):

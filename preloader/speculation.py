@@ -96,7 +96,7 @@ class Speculation:
         if self._pressure >= Pressure.CRITICAL:
             self.counts["paused_by_pressure"] += 1
             return []
-        budget = Budget(self._store.capacity_bytes, self._store.free_bytes, self._loader.cost)
+        budget = Budget(self._store.capacity_bytes, self._store.free_bytes, self._loader.cost, self._loader.loss_s)
         ready = self._store.keys() | {flight.key for flight in self._loader.flights.values() if flight.foreground}
         candidates = [prediction for prediction in predictions if not self._loader.guard.quarantined(prediction.key)]
         try:

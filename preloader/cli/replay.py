@@ -14,6 +14,7 @@ from rich.console import Console
 from preloader.cache.eviction import EVICTIONS
 from preloader.cli.histories import History, read_history
 from preloader.cli.studies import Source, declared_costs, document, perform, show
+from preloader.decision.policies import POLICIES
 from preloader.errors import ConfigurationError
 from preloader.evaluation import Task, task_of_parts, task_of_split
 from preloader.history import READERS
@@ -67,7 +68,7 @@ def replay(
     repeats: Annotated[
         RepeatsChoice, typer.Option(help="Whether an item equal to the one before it is a need.")
     ] = RepeatsChoice.DROPPED,
-    policy: Annotated[str, typer.Option(help="The decision policy.")] = "thresholds",
+    policy: Annotated[str, typer.Option(help=f"The decision policy: {', '.join(POLICIES)}.")] = "thresholds",
     waste: Annotated[float | None, typer.Option(help="Largest share of preloads that may be wasted.")] = 0.10,
     no_waste_budget: Annotated[
         bool, typer.Option("--no-waste-budget", help="Let the policy waste what it will.")

@@ -1,10 +1,21 @@
-"""Decisions: tier routing and the waste budget."""
+"""Decisions: what is worth preloading, how urgently, and the waste budget."""
 
+from preloader.decision.conformal import ConformalPolicy
 from preloader.decision.policies import NoPreload, ThresholdPolicy, Thresholds, base_policy
+from preloader.decision.value import ExpectedValuePolicy
 from preloader.decision.waste import WasteBudget
 from preloader.ports import DecisionPolicy
 
-__all__ = ["NoPreload", "ThresholdPolicy", "Thresholds", "WasteBudget", "base_policy", "make_policy"]
+__all__ = [
+    "ConformalPolicy",
+    "ExpectedValuePolicy",
+    "NoPreload",
+    "ThresholdPolicy",
+    "Thresholds",
+    "WasteBudget",
+    "base_policy",
+    "make_policy",
+]
 
 
 def make_policy(name: str, waste: float | None = None) -> DecisionPolicy:
@@ -17,5 +28,5 @@ def make_policy(name: str, waste: float | None = None) -> DecisionPolicy:
     Raises:
         ConfigurationError: There is no such policy, or the share is out of its range.
     """
-    policy = base_policy(name)
+    policy = base_policy(name, waste)
     return policy if waste is None else WasteBudget(policy, waste)

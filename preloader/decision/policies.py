@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from preloader.decision.conformal import ConformalPolicy
+from preloader.decision.value import ExpectedValuePolicy
 from preloader.errors import ConfigurationError
 from preloader.events import Decision, Prediction, Preload, Tier
 from preloader.ports import Budget, DecisionPolicy
@@ -89,15 +91,19 @@ class ThresholdPolicy:
         return Decision(prediction.key, None, prediction.p_use_soon, len(prediction.per_step), "ready already: refused")
 
 
-POLICIES: dict[str, type[DecisionPolicy]] = {policy.name: policy for policy in (NoPreload, ThresholdPolicy)}
+POLICIES: dict[str, type[DecisionPolicy]] = {
+    policy.name: policy for policy in (NoPreload, ThresholdPolicy, ExpectedValuePolicy, ConformalPolicy)
+}
 
 
-def base_policy(name: str) -> DecisionPolicy:
-    """Return a new decision policy by name.
+def base_policy(name: str, waste: float | None = None) -> DecisionPolicy:
+    """Return a new decision policy by name; ``waste`` is the share that one which controls it aims at.
 
     Raises:
         ConfigurationError: There is no policy of that name.
     """
+    if name == ConformalPolicy.name and waste:
+        return ConformalPolicy(waste)
     try:
         return POLICIES[name]()
     except KeyError:
