@@ -129,7 +129,7 @@ class Ledger:
         self._preloads[outcome] += 1
         self._bytes[outcome] += preload.bytes
         user, session = preload.slot or ("", "")
-        logger.debug("preload of %s %s: %s", preload.key, outcome, reason)
+        logger.debug("preload of %s, %s, %s: %s", preload.key, preload.tier.name.lower(), outcome, reason)
         return Preload(
             key=preload.key,
             user=user,
