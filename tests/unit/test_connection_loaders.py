@@ -224,7 +224,9 @@ CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import t
 ECHO = """
 import subprocess, sys
 block = bytearray(60_000_000)
-child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(100)"
+child = subprocess.Popen([sys.executable, '-c', deaf], stdout=subprocess.PIPE)
+child.stdout.readline()
 print('starting', flush=True)
 print('ready with', child.pid, flush=True)
 for line in sys.stdin:

@@ -77,7 +77,7 @@ def test_exact_declarations_stay_exactly_as_they_are():
 
 def test_one_slow_load_moves_nothing_and_a_lasting_change_does():
     learned, declared = LearnedCosts(), Cost(1.0, 10)
-    for seconds in (1.1, 1.0, 30.0, 1.0, 1.1):
+    for seconds in (1.1, 1.0, 1.2, 1.0, 30.0):
         learned.loaded("k", "s", declared, seconds, 10)
     assert learned.expected("k", "s", declared).seconds == 1.1
     for _ in range(3):

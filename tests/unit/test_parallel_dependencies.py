@@ -221,6 +221,22 @@ def test_a_need_that_joins_a_speculative_load_speeds_up_what_that_waits_for():
     assert scene.needs == [("top", NeedOutcome.LATE_HIT)]
 
 
+def test_a_speculative_load_that_a_need_requires_is_not_preempted_by_another():
+    answers = {"go": [fake_prediction(key("b"), 0.95)]}
+    scene = Scene(provider_of(requiring(top=["b"], other=[]), b=4.0), answers, settings={"loaders": 1})
+
+    async def play(manager):
+        manager.observe(event("go"))
+        await asyncio.sleep(1.0)
+        top = asyncio.create_task(manager.get(key("top")))
+        await asyncio.sleep(1.0)
+        await asyncio.gather(top, manager.get(key("other")))
+        assert now_s() == pytest.approx(6.0)
+
+    run(scene, play)
+    assert scene.provider.cancelled == []
+
+
 @pytest.mark.parametrize(
     ("answers", "circle"),
     [
