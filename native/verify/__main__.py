@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from . import c_tests, cbmc_step, cross, explorer_step, mutation
+from . import c_tests, cbmc_step, cross, explorer_step, mutation, pythons
 from .shell import BUILD, StepFailedError, StepSkippedError
 
 STEPS: dict[str, Callable[[], str]] = {
@@ -18,6 +18,8 @@ STEPS: dict[str, Callable[[], str]] = {
     "leaks": c_tests.leaks,
     "aarch64": cross.aarch64,
     "macos": cross.macos,
+    "pythons": pythons.pythons,
+    "python-aarch64": pythons.python_aarch64,
     "litmus": explorer_step.litmus,
     "explorer": explorer_step.explorer,
     "cbmc": cbmc_step.cbmc,

@@ -28,7 +28,14 @@ def find_cbmc() -> str:
 def prove(native: Path, proof: str, *, timeout_s: float = 600) -> Finished:
     """Prove one of `PROOFS` of the ``ring.c`` in ``native``; not ok where a property fails or time runs out."""
     source = f'-DRING_SOURCE="{native / "ring.c"}"'
-    command = [find_cbmc(), HERE / "cbmc" / f"{proof}.c", source, f"-I{native}", *_BOUNDS, *_PROPERTIES]
+    command: list[str | Path] = [
+        find_cbmc(),
+        HERE / "cbmc" / f"{proof}.c",
+        source,
+        f"-I{native}",
+        *_BOUNDS,
+        *_PROPERTIES,
+    ]
     return run(command, timeout_s=timeout_s)
 
 

@@ -23,7 +23,9 @@ def aarch64() -> str:
     compiler = tool("aarch64-linux-gnu-gcc")
     emulator = tool("qemu-aarch64-static", "qemu-aarch64")
     build = BUILD / "aarch64"
-    finished = run_tests(NATIVE, build, compiler=compiler, flags=("-O2", "-static"), runner=emulator, timeout_s=600)
+    finished = run_tests(
+        NATIVE, build, compiler=compiler, flags=("-O2", "-static"), runner=emulator, stress_s=1, timeout_s=600
+    )
     if not finished.ok:
         raise StepFailedError(f"on emulated aarch64: {finished.last_line}", finished.output)
     return f"{finished.last_line} (aarch64, emulated)"

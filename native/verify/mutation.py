@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from .c_tests import run_one
@@ -147,20 +148,19 @@ def mutation() -> str:
         raise StepFailedError(f"no mutant weakens the order in: {'; '.join(bare)}")
     checks, absent = _usable_checks()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        fates = list(pool.map(lambda job: _fate_of(*job, source, checks), enumerate(mutants)))
+        fates = list(pool.map(_fate_of, range(len(mutants)), mutants, repeat(source), repeat(checks)))
     wrong = [fate for fate in fates if not fate.as_expected]
     if wrong:
         told = [f"{fate.mutant.name}: {fate.noticed_by or 'noticed by nothing'} {fate.said}" for fate in wrong]
         names = "; ".join(fate.mutant.name for fate in wrong)
         raise StepFailedError(
-            f"{len(wrong)} of {len(fates)} mutants are not as the table says: {names}", "\n".join(told)
+            f"{len(wrong)} of {len(fates)} mutants are not as the table says: {names}", "\n".join([*told, ""])
         )
     write_report(fates)
     equivalent = sum(bool(fate.mutant.equivalent) for fate in fates)
     without = f", without {'; '.join(absent)}" if absent else ""
-    return (
-        f"{len(fates) - equivalent} mutants noticed, {equivalent} equivalent ones not, by {', '.join(checks)}{without}"
-    )
+    noticed = f"{len(fates) - equivalent} mutants noticed, {equivalent} equivalent ones not"
+    return f"{noticed}, by {', '.join(checks)}{without}"
 
 
 def write_report(fates: list[Fate], page: Path = ROOT / "docs" / "ring-verification.md") -> None:
