@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def _passed(finished: Finished, under: str) -> str:
     raise StepFailedError(f"{under}: {how}", finished.output)
 
 
-def _able(compiler: str, flag: str) -> bool:
-    """Whether programs built with ``flag`` link and run here: a compiler may lack the sanitizer's library."""
-    folder = BUILD / "probe"
+def able(compiler: str, flag: str, folder: Path = BUILD / "probe") -> bool:
+    """Return whether programs built with ``flag`` link and run here: a compiler may lack the sanitizer's library."""
+    if not shutil.which(compiler):
+        return False
     folder.mkdir(parents=True, exist_ok=True)
     source, program = folder / "probe.c", folder / "probe"
     source.write_text(_PROBE)
@@ -66,7 +68,7 @@ def _able(compiler: str, flag: str) -> bool:
 
 def _sanitized(sanitizer: str, under: str) -> str:
     flag = f"-fsanitize={sanitizer}"
-    compiler = next((path for path in (tool("gcc", "clang"), tool("clang", "gcc")) if _able(path, flag)), None)
+    compiler = next((path for path in (tool("gcc", "clang"), tool("clang", "gcc")) if able(path, flag)), None)
     if compiler is None:
         raise StepSkippedError(f"no compiler here builds programs that run with {flag}")
     flags = ("-O1", flag, "-fno-sanitize-recover=all")

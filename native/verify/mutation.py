@@ -11,7 +11,6 @@ from itertools import repeat
 from pathlib import Path
 
 from .c_tests import run_one
-from .cbmc_step import prove
 from .explorer_step import build_engine, explore
 from .mutants import SOURCE, Mutant, read_table, unweakened_orders
 from .shell import BUILD, NATIVE, ROOT, Finished, StepFailedError, StepSkippedError
@@ -40,16 +39,11 @@ def _stress(native: Path, build: Path) -> Finished:
     return run_one(native, build, "stress_ring", "2", flags=flags, timeout_s=120)
 
 
-def _hostile(native: Path, build: Path) -> Finished:
-    return prove(native, "hostile")
-
-
 CHECKS: dict[str, Check] = {
     "unit tests": _unit,
     "explorer": _explore,
     "tests of dead producers": _dead,
     "stress under TSan": _stress,
-    "CBMC": _hostile,
 }
 """In order of cost: a mutant goes on to the next until one notices."""
 
