@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import mmap
 import os
 import struct
@@ -105,7 +106,7 @@ class HintChannel:
 
     def restrain(self, share: float) -> None:
         """Let so much of the ring be filled, from now on."""
-        self._ring.limit = int(share * self._ring.capacity)
+        self._ring.limit = math.ceil(share * self._ring.capacity)
 
     async def drain(self, horizon: int, consider: Callable[[list[Hint]], None]) -> None:
         """Hand over what comes, in batches, until cancelled or closed.
