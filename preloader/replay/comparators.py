@@ -119,6 +119,6 @@ def measure_all(recordings: Mapping[str, Recording]) -> dict[str, Metrics]:
     """Return the metrics of each run."""
     lru, clairvoyant = recordings["lru"].needs, recordings["clairvoyant"].needs
     return {
-        run: measure(run, recording.needs, recording.preloads, lru, clairvoyant)
+        run: measure(run, recording.needs, recording.preloads, lru, clairvoyant, recording.mean_resident_bytes)
         for run, recording in recordings.items()
     }

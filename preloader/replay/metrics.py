@@ -40,6 +40,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         wait_mean_s: Mean wait of a need.
         wait_p50_s: Median wait of a need.
         wait_p95_s: 95th percentile of it.
+        mean_resident_bytes: What the store held, on average over the time of the sessions, where that was watched.
         time_saved: 1 − seconds waited ÷ seconds that `lru` waited.
         time_saved_of_clairvoyant: Seconds saved ÷ seconds that `clairvoyant` saved.
     """
@@ -66,6 +67,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     wait_mean_s: float | None
     wait_p50_s: float | None
     wait_p95_s: float | None
+    mean_resident_bytes: float | None = None
 
 
 class Saving(msgspec.Struct, frozen=True):
@@ -88,6 +90,7 @@ def measure(
     preloads: Sequence[Preload],
     lru: Sequence[Need],
     clairvoyant: Sequence[Need] | None = None,
+    mean_resident_bytes: float | None = None,
 ) -> Metrics:
     """Return the figures of one run.
 
@@ -97,6 +100,7 @@ def measure(
         preloads: Its preloads, all ended.
         lru: The needs of `lru` over the same script.
         clairvoyant: The needs of `clairvoyant` over the same script, where it was run.
+        mean_resident_bytes: What its store held on average.
 
     Raises:
         ValueError: The runs are not over the same script.
@@ -136,6 +140,7 @@ def measure(
         wait_mean_s=_ratio(waited_s, len(waits)),
         wait_p50_s=_quantile(waits, 0.50),
         wait_p95_s=_quantile(waits, 0.95),
+        mean_resident_bytes=mean_resident_bytes,
     )
 
 

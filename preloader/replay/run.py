@@ -19,6 +19,7 @@ from preloader.events import Need, Preload
 from preloader.manager import PreloadManager
 from preloader.ports import DecisionPolicy, EvictionPolicy, Predictor, Provider
 from preloader.replay.clock import run_virtual
+from preloader.replay.residency import Residency, WatchedEviction
 from preloader.replay.script import SessionScript
 from preloader.replay.unstaged import Unstaged
 from preloader.scheduling.execution import InlineExecutor
@@ -78,6 +79,7 @@ class Recording(msgspec.Struct, frozen=True):
         asked_s: When each need was asked for, on the virtual clock that `Preload` uses too.
         preloads: Every preload, in the order that they ended.
         spans: When each session was played.
+        mean_resident_bytes: What the store in play held, on average over the time of the sessions.
         events: How many events were observed.
         cpu_s: Processor time that the run took.
     """
@@ -89,6 +91,7 @@ class Recording(msgspec.Struct, frozen=True):
     spans: list[Span]
     events: int
     cpu_s: float
+    mean_resident_bytes: float = 0.0
 
 
 def play(
@@ -120,26 +123,41 @@ class _Stage:
         self._loop = asyncio.get_running_loop()
         events = 0
         began_s = time.thread_time()
+        residencies: dict[str, Residency] = {}
         async with AsyncExitStack() as managers:
             by_store: dict[str, PreloadManager] = {}
             for store, sessions in _stores(script, self._world.cache).items():
-                by_store[store] = await managers.enter_async_context(self._manager(casting(sessions)))
+                by_store[store] = await managers.enter_async_context(
+                    self._manager(casting(sessions), residencies.setdefault(store, Residency()))
+                )
             for session in script:
-                await self._play_session(session, by_store[_store(session, self._world.cache)])
+                store = _store(session, self._world.cache)
+                residencies[store].begin()
+                await self._play_session(session, by_store[store])
+                residencies[store].end()
                 events += len(session.steps)
                 progress(len(session.steps))
-        return msgspec.structs.replace(self._recording, events=events, cpu_s=time.thread_time() - began_s)
+        byte_s, seconds = (
+            sum(values) for values in zip(*((r.byte_s, r.seconds) for r in residencies.values()), strict=True)
+        )
+        return msgspec.structs.replace(
+            self._recording,
+            events=events,
+            cpu_s=time.thread_time() - began_s,
+            mean_resident_bytes=byte_s / seconds if seconds else 0.0,
+        )
 
-    def _manager(self, cast: Cast) -> PreloadManager:
+    def _manager(self, cast: Cast, residency: Residency) -> PreloadManager:
         return PreloadManager(
             {self._world.kind: self._world.provider},
             predictor=Unstaged(cast.predictor),
             policy=cast.policy,
-            eviction=cast.eviction,
+            eviction=WatchedEviction(cast.eviction, residency.held),
             settings=msgspec.structs.replace(
                 self._world.settings, budget_bytes=self._world.capacity_bytes, pressure=False
             ),
             executor=InlineExecutor(),
+            cpu_load=lambda: 0.0,  # what else the machine does is no part of what is replayed
             listeners=(self._record, *cast.listeners),
         )
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from preloader.events import Context, Decision, Event, Prediction, Preload
-from preloader.ports import (
-    AdaptiveEviction,
-    Budget,
-    DecisionPolicy,
-    EvictionPolicy,
-    Predictor,
-    Resident,
-    Snapshot,
-)
+from preloader.ports import Budget, DecisionPolicy, Predictor, Snapshot
+from preloader.replay.residency import WatchedEviction
 from preloader.replay.run import Cast, Casting
 from preloader.replay.script import SessionScript
 
@@ -75,7 +68,7 @@ def watched(casting: Casting, watchers: Sequence[Watcher], memory: MemoryTrace |
             policy = _WatchedPolicy(parts.policy, place, watchers)
             parts = msgspec.structs.replace(parts, predictor=predictor, policy=policy)
         if memory is not None:
-            parts = msgspec.structs.replace(parts, eviction=_WatchedEviction(parts.eviction, memory))
+            parts = msgspec.structs.replace(parts, eviction=WatchedEviction(parts.eviction, memory.held))
         return parts
 
     return cast
@@ -139,48 +132,3 @@ class _WatchedPolicy:
 
     def outcome(self, preload: Preload) -> None:
         self._inner.outcome(preload)
-
-
-class _WatchedEviction:
-    """Passes everything on, and adds up what is resident."""
-
-    def __init__(self, inner: EvictionPolicy, memory: MemoryTrace) -> None:
-        self.name = inner.name
-        self._inner = inner
-        self._adaptive = inner if isinstance(inner, AdaptiveEviction) else None
-        self._memory = memory
-        self._bytes: dict[str, int] = {}
-
-    def resized(self, capacity_bytes: int) -> None:
-        if self._adaptive is not None:
-            self._adaptive.resized(capacity_bytes)
-
-    def missed(self, key: str) -> None:
-        if self._adaptive is not None:
-            self._adaptive.missed(key)
-
-    def evicted(self, key: str) -> None:
-        if self._adaptive is not None:
-            self._adaptive.evicted(key)
-
-    def admitted(self, resident: Resident) -> None:
-        self._bytes[resident.key] = resident.bytes
-        self._memory.held(sum(self._bytes.values()))
-        self._inner.admitted(resident)
-
-    def used(self, key: str) -> None:
-        self._inner.used(key)
-
-    def removed(self, key: str) -> None:
-        del self._bytes[key]
-        self._memory.held(sum(self._bytes.values()))
-        self._inner.removed(key)
-
-    def victims(
-        self,
-        bytes_needed: int,
-        pinned: Collection[str],
-        predictions: Mapping[str, Prediction],
-        candidate: Resident | None = None,
-    ) -> list[str] | None:
-        return self._inner.victims(bytes_needed, pinned, predictions, candidate)
