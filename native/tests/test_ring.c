@@ -121,7 +121,7 @@ static preloader_ring_status attach_with(size_t at, const void *value, size_t si
 
 static void attach_trusts_nothing(void) {
     uint32_t zero = 0, one = 1, huge = UINT32_MAX, two = 2, nine = 9, sixteen = 16;
-    uint64_t four = 4, before = UINT64_MAX;
+    uint64_t four = 4, far = 9, before = UINT64_MAX;
     CHECK(attach_with(0, NULL, 0, 0) == PRELOADER_RING_OK);
     CHECK(attach_with(0, NULL, 0, 1) == PRELOADER_RING_SHORT);
     CHECK(attach_with(0, NULL, 0, preloader_ring_bytes(8) - 100) == PRELOADER_RING_SHORT);
@@ -133,6 +133,7 @@ static void attach_trusts_nothing(void) {
     CHECK(attach_with(LIMIT_AT, &nine, 4, 0) == PRELOADER_RING_DAMAGED);
     CHECK(attach_with(HEAD_AT, &four, 8, 0) == PRELOADER_RING_DAMAGED);
     CHECK(attach_with(TAIL_AT, &before, 8, 0) == PRELOADER_RING_DAMAGED);
+    CHECK(attach_with(TAIL_AT, &far, 8, 0) == PRELOADER_RING_DAMAGED);
     preloader_ring ring = new_ring(1, 0), other;
     CHECK(preloader_ring_attach(&other, (char *)ring.memory + 64, 4096) == PRELOADER_RING_ALIGNED);
     memset(ring.memory, 0, preloader_ring_bytes(1));

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from .shell import BUILD, NATIVE, Finished, StepFailedError, StepSkippedError, run, tool
+from .shell import BUILD, NATIVE, Finished, StepFailedError, StepSkippedError, demand, run, tool
 
 _PROBE = "int main(void) { return 0; }\n"
 
@@ -44,9 +44,13 @@ def run_tests(
 def run_one(
     native: Path, build: Path, program: str, *arguments: str, flags: Sequence[str] = ("-O2",), timeout_s: float = 60
 ) -> Finished:
-    """Build and run one program of ``native/tests``."""
-    built = run(_make(native, build, f"{build / program}", "", flags), timeout_s=timeout_s)
-    return run([build / program, *arguments], timeout_s=timeout_s) if built.ok else built
+    """Build and run one program of ``native/tests``.
+
+    Raises:
+        StepFailedError: It does not build.
+    """
+    demand(_make(native, build, f"{build / program}", "", flags), f"{program} does not build")
+    return run([build / program, *arguments], timeout_s=timeout_s)
 
 
 def _passed(finished: Finished, under: str) -> str:

@@ -19,7 +19,8 @@ FOLDER = BUILD / "mutation"
 BEGIN, END = "<!-- mutants: written by make verify-native -->", "<!-- end of mutants -->"
 
 Check = Callable[[Path, Path], Finished]
-"""Runs one check on a copy of ``native``, with a folder for what it builds; not ok means the mutant was noticed."""
+"""Runs one check on a copy of ``native``, with a folder for what it builds; not ok means the mutant was noticed. A mutant that
+does not compile is a mistake in the table."""
 
 
 def _unit(native: Path, build: Path) -> Finished:
@@ -75,21 +76,13 @@ def _copy_native(folder: Path) -> Path:
     return copy
 
 
-def _run_check(check: Check, native: Path, build: Path) -> Finished:
-    build.mkdir(parents=True, exist_ok=True)
-    try:
-        return check(native, build)
-    except StepFailedError as failure:  # it does not even compile
-        return Finished(1, str(failure), timed_out=False)
-
-
 def _fate_of(number: int, mutant: Mutant, source: str, checks: dict[str, Check]) -> Fate:
     folder = FOLDER / f"{number:02d}"
     native = _copy_native(folder)
     (native / SOURCE.name).write_text(mutant.apply(source))
     noticed_by = said = ""
     for name, check in checks.items():
-        finished = _run_check(check, native, folder / "build" / name.replace(" ", "-"))
+        finished = check(native, folder / "build" / name.replace(" ", "-"))
         if not finished.ok:
             noticed_by, said = name, "it hangs" if finished.timed_out else _what_was_wrong(finished)
             break
@@ -117,7 +110,7 @@ def _usable_checks() -> tuple[dict[str, Check], list[str]]:
     build_engine(FOLDER / "engine")
     for name, check in CHECKS.items():
         try:
-            finished = _run_check(check, native, FOLDER / "unchanged" / "build" / name.replace(" ", "-"))
+            finished = check(native, FOLDER / "unchanged" / "build" / name.replace(" ", "-"))
         except StepSkippedError as missing:
             absent.append(f"{name}: {missing}")
             continue
