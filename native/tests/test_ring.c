@@ -91,6 +91,9 @@ static void the_limit_shrinks_and_grows(uint64_t start, bool single) {
     CHECK(get_some(&ring, 3, 32, single) == 5);
     CHECK(!put_one(&ring, 8, single));
     CHECK(preloader_ring_set_limit(&ring, 1) == 1 && put_one(&ring, 8, single) && !put_one(&ring, 9, single));
+    uint32_t above = 99; /* as another process might write it */
+    memcpy((char *)ring.memory + LIMIT_AT, &above, sizeof above);
+    CHECK(preloader_ring_limit(&ring) == 5);
     free(ring.memory);
 }
 

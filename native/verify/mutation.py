@@ -19,8 +19,9 @@ FOLDER = BUILD / "mutation"
 BEGIN, END = "<!-- mutants: written by make verify-native -->", "<!-- end of mutants -->"
 
 Check = Callable[[Path, Path], Finished]
-"""Runs one check on a copy of ``native``, with a folder for what it builds; not ok means the mutant was noticed. A mutant that
-does not compile is a mistake in the table."""
+"""Runs one check on a copy of ``native``, with a folder for what it builds; not ok means the mutant was noticed.
+
+A mutant that does not compile is a mistake in the table."""
 
 
 def _unit(native: Path, build: Path) -> Finished:

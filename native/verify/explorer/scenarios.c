@@ -146,6 +146,10 @@ static void batches_meet(int thread) {
     if (thread == 1) put_batch(1, 4, 2, false);
     if (thread == 2) take_batch(2, 3, false);
 }
+static void batches_taken_by_two(int thread) {
+    if (thread == 0) put_batch(0, 1, 2, false);
+    if (thread > 0) take_batch(thread, 2, false);
+}
 static void many_producers_one_consumer(int thread) {
     if (thread == 0) put_one(0, 1, false);
     if (thread == 1) put_one(1, 4, false);
@@ -272,7 +276,8 @@ static void skip_the_dead(void) {
 }
 static void die_filling(int thread) {
     if (thread == 0) {
-        if (claim_free(&ring, &dead_at, 1, false)) slot_of(&ring, dead_at)->record = record_of(15);
+        preloader_record half = record_of(15);
+        if (claim_free(&ring, &dead_at, 1, false)) slot_of(&ring, dead_at)->record = half;
         explorer_ring(&doorbells[0]); /* what the system tells of a death */
     }
     if (thread == 1) explorer_wait(&doorbells[0]), skip_the_dead();
@@ -315,6 +320,7 @@ static const scenario scenarios[] = {
     {"a producer dies while it fills its slot", 3, nobody_dead, die_filling, check_after_death},
     {"attached while it is made", 2, nothing_yet, attach_early, check_exactly_once},
     /* from here on, hundreds of thousands of states each */
+    {"two take batches", 3, fresh2, batches_taken_by_two, check_exactly_once},
     {"two batches meet", 3, fresh2, batches_meet, check_exactly_once},
     {"a look from outside", 3, fresh2, looked_at, check_exactly_once},
     {"attached in use", 3, half_full, attached_to, check_exactly_once},
