@@ -141,6 +141,7 @@ static void attach_trusts_nothing(void) {
     CHECK(preloader_ring_attach(&other, (char *)ring.memory + 64, 4096) == PRELOADER_RING_ALIGNED);
     memset(ring.memory, 0, preloader_ring_bytes(1));
     CHECK(preloader_ring_attach(&other, ring.memory, preloader_ring_bytes(1)) == PRELOADER_RING_MAGIC);
+    CHECK(preloader_ring_attach(&other, ring.memory, 100) == PRELOADER_RING_SHORT);
     free(ring.memory);
     for (int status = PRELOADER_RING_OK; status <= PRELOADER_RING_UNMAPPED + 1; status++)
         CHECK(strlen(preloader_ring_explain((preloader_ring_status)status)) > 5);
