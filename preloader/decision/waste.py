@@ -80,6 +80,7 @@ class WasteBudget:
         self._reserve = reserve
         self._charges: dict[str, _Charge] = {}
         self._record = TrackRecord()
+        self._prices: tuple[float, float, float] | None = None  # until something changes them
         self._charged = 0
         self._charged_bytes = 0
         self._known_bytes: OrderedDict[str, int] = OrderedDict()
@@ -96,22 +97,18 @@ class WasteBudget:
 
     def price_of(self, bytes_: float) -> float:
         """Return the probability that a candidate of so many bytes must exceed at present."""
-        balance = self.count.expected(self.allowance)
-        price = self._dual(balance)
-        if mean := self._mean_bytes:
-            balance_bytes = self.bytes.expected(self.allowance * self.largest_bytes) / mean
-            price += self._dual(balance_bytes) * bytes_ / mean
-            balance = min(balance, balance_bytes)
-        price /= 1.0 + price / (1.0 - self.share)
-        if balance < (safe := _SAFE * self._burst):
-            price = 1.0 - (1.0 - price) * (max(balance, 0.0) / safe) ** 2
-        return price
+        if self._prices is None:
+            self._prices = self._priced()
+        each, per_byte, doubt = self._prices
+        price = each + per_byte * bytes_
+        return 1.0 - (1.0 - price / (1.0 + price / (1.0 - self.share))) * doubt
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
         decisions = self._policy.decide(predictions, residents, budget)
         accepted = [at for at, decision in enumerate(decisions) if decision.tier is not None]
         self.opportunities += bool(accepted)
+        self._prices = None
         for at in sorted(accepted, key=lambda at: -decisions[at].probability):
             if (refusal := self._charge(decisions[at], budget)) is not None:
                 self._policy.outcome(_never_queued(decisions[at]))
@@ -122,6 +119,7 @@ class WasteBudget:
         """See `DecisionPolicy`."""
         charge = self._charges.pop(preload.key, None)
         if charge is not None:
+            self._prices = None
             self.count.settle(1.0, charge.probability, 1.0, preload.outcome)
             self.bytes.settle(charge.bytes, charge.probability, preload.bytes, preload.outcome)
             self._record.enter(preload)
@@ -132,6 +130,17 @@ class WasteBudget:
     @property
     def _mean_bytes(self) -> float:
         return self._charged_bytes / max(1, self._charged)
+
+    def _priced(self) -> tuple[float, float, float]:
+        """Return the prices of a preload and of a byte, and by how much doubt is discounted: 1 where it is safe."""
+        balance = self.count.expected(self.allowance)
+        each, per_byte = self._dual(balance), 0.0
+        if mean := self._mean_bytes:
+            balance_bytes = self.bytes.expected(self.allowance * self.largest_bytes) / mean
+            per_byte = self._dual(balance_bytes) / mean
+            balance = min(balance, balance_bytes)
+        safe = _SAFE * self._burst
+        return each, per_byte, (max(balance, 0.0) / safe) ** 2 if balance < safe else 1.0
 
     def _dual(self, balance: float) -> float:
         """Return the price at a balance, within what can be reckoned with."""
@@ -159,6 +168,7 @@ class WasteBudget:
             return _refused(decision, "the waste budget of {share:.0%} is spent: refused", {"share": self.share})
         if self.bytes.left(self.allowance * largest) < bytes_:
             return _refused(decision, "the waste budget's bytes are spent: refused", {})
+        self._prices = None
         self.largest_bytes = largest
         self._charged += 1
         self._charged_bytes += bytes_
