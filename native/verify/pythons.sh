@@ -45,6 +45,7 @@ build_free_threaded() { # -> a path, or nothing; minutes, once
 # package's dependencies are made.
 ring_alone() { # into
     mkdir -p "$1/preloader/replay" "$1/preloader/prediction" "$1/tests" || return
+    echo "[pytest]" >"$1/pytest.ini" # or the settings of a repository around it would put its package first
     : >"$1/preloader/__init__.py"
     : >"$1/preloader/replay/__init__.py"
     cp "$root/preloader/errors.py" "$1/preloader/" && cp "$root/preloader/replay/clock.py" "$1/preloader/replay/"
