@@ -99,13 +99,17 @@ def draw(path: Path, title: str, points: Sequence[Point], lru: Metrics, clairvoy
                 label = f"{name}, {'budget' if budgeted else 'alone'}"
                 waste = [100 * (row.waste or 0.0) for row in rows]
                 axes.plot(waste, [100 * (getattr(row, field) or 0.0) for row in rows], style, color=colour, label=label)
-        axes.set(xlabel="waste by count (%)", title=field.replace("_", " ") + " (%)", ylim=(0, 102))
+        axes.set(xlabel="waste by count (%)", title=field.replace("_", " ") + " (%)", ylim=(0, 108))
         axes.grid(alpha=0.3)
         axes.axvline(10, color="#999999", linewidth=0.8)
     for row, where in ((lru, "lru"), (clairvoyant, "clairvoyant")):
         panels[0].axhline(100 * (row.timely_hit_rate or 0.0), color="#777777", linestyle="--", linewidth=0.9)
         panels[0].annotate(
-            where, (0.99, 100 * (row.timely_hit_rate or 0.0)), xycoords=("axes fraction", "data"), ha="right"
+            where,
+            (0.99, 100 * (row.timely_hit_rate or 0.0)),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
         )
     panels[1].legend(fontsize=8, loc="lower right")
     canvas.suptitle(title)
