@@ -14,7 +14,7 @@ from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.events import Decision, Prediction, Preload, PreloadOutcome
 from preloader.ports import Budget, DecisionPolicy
 
-_SAFE = 2.0  # in bursts: with less than so much left, doubtful candidates must wait
+_SAFE = 2.0  # in bursts: with less than so much left, and less than the reserve, doubtful candidates must wait
 _KEYS = 4_096  # keys whose real size is remembered; the longest unloaded are forgotten
 
 
@@ -139,8 +139,8 @@ class WasteBudget:
             balance_bytes = self.bytes.expected(self.allowance * self.largest_bytes) / mean
             per_byte = self._dual(balance_bytes) / mean
             balance = min(balance, balance_bytes)
-        safe = _SAFE * self._burst
-        return each, per_byte, (max(balance, 0.0) / safe) ** 2 if balance < safe else 1.0
+        safe = min(_SAFE * self._burst, self._reserve)
+        return each, per_byte, (max(balance, 0.0) / safe) ** 2 if balance < safe and safe > 0.0 else 1.0
 
     def _dual(self, balance: float) -> float:
         """Return the price at a balance, within what can be reckoned with."""
