@@ -68,7 +68,7 @@ TEMPLATES = _templates(
     "user last second",
     "user details",
     "user details earlier_details",
-    "user circumstances time",
+    "user circumstances time last",
 )
 """Every context that is looked up, the shortest of each scope first."""
 

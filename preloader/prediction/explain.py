@@ -127,7 +127,6 @@ def _marks(model: KindModel, evidence: Evidence, number: int) -> list[Spoken]:
 
 
 def _words(model: KindModel, context: Context, scored: Scored, column: int) -> list[Spoken]:
-    places = model.words.places(scored.words[0], scored.hashes[column : column + 1])
-    said = model.words.evidence(places)[:, 0, 0].tolist()
+    said = model.words.evidence(scored.words[0], scored.hashes[column : column + 1])[:, 0, 0].tolist()
     found = [Spoken(what, value) for what, value in zip(spoken(context), said, strict=False)]
     return sorted(found, key=lambda one: -abs(one.evidence))[:_WORDS_SHOWN]

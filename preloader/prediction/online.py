@@ -19,7 +19,7 @@ from preloader.prediction.settings import NAME, OnlineSettings
 from preloader.prediction.state import read_snapshot, split_arrays
 from preloader.prediction.vocabulary import FIRST
 
-VERSION = 1
+VERSION = 2
 
 
 class OnlinePredictor:

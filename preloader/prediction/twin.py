@@ -30,6 +30,8 @@ _COUNT_RANGE = np.int16(128)
 _FULL = 96
 _AGES = 9
 _NUMERIC = 3
+_AGE = np.uint32(3)
+_LEAST_GAIN, _MOST_GAIN = 0.03, 2.0
 _HASH_MASK = (1 << 62) - 1
 
 
@@ -241,6 +243,7 @@ def word_places(words: HashArray, keys: HashArray, multiplier: int, shift: int) 
 def score_words(
     table: FloatArray,
     weights: Float32Array,
+    gains: Float32Array,
     words: HashArray,
     keys: HashArray,
     first: int,
@@ -249,15 +252,21 @@ def score_words(
     shift: int,
     scale: float,
 ) -> None:
-    """Add to the scores of the steps from ``first`` to before ``last`` ``scale`` times the words' weights."""
+    """Add to the scores of the steps from ``first`` to before ``last`` ``scale`` times the words' weights.
+
+    How old a word's text is stands in the two lowest bits of its hash, and ``gains`` (H, 4) say what that leaves of it.
+    """
     places = word_places(words, keys, multiplier, shift)
-    table[first:last] += weights[places, first:last].sum(axis=0).T * np.float32(scale)
+    gained = weights[places, first:last] * gains[first:last, words & _AGE].T[:, None, :]
+    table[first:last] += gained.sum(axis=0).T * np.float32(scale)
 
 
 def learn_words(
     weights: Float32Array,
     squares: Float32Array,
     is_learned: NDArray[np.bool_],
+    gains: Float32Array,
+    gain_squares: Float32Array,
     words: HashArray,
     keys: HashArray,
     probabilities: FloatArray,
@@ -267,17 +276,27 @@ def learn_words(
     shift: int,
     scale: float,
     rate: float,
+    gain_rate: float,
     small: float,
 ) -> None:
-    """Move the weights of words at one step, by Adagrad; of pairs that share a place the last one counts."""
+    """Move the weights of words and the gains of their ages at one step, by Adagrad.
+
+    Of pairs that share a place the last one counts.
+    """
     places = word_places(words, keys, multiplier, shift)
     errors = probabilities[step].copy()
     errors[target] -= 1.0
     is_learned[places] = True
-    gradient = (errors * np.float32(scale)).astype(np.float32)
+    ages, scaled = words & _AGE, (errors * np.float32(scale)).astype(np.float32)
+    spoken = (scaled.astype(np.float64) * weights[places, step]).sum(axis=1)
+    slopes = np.bincount(ages, spoken, gains.shape[1])  # in double: summed in whichever order, it is the same float
+    gradient = scaled * gains[step, ages][:, None]
     raised = squares[places, step] + gradient * gradient
     squares[places, step] = raised
     weights[places, step] -= np.float32(rate) * gradient / np.sqrt(raised + np.float32(small))
+    total = gain_squares[step] + slopes * slopes
+    gain_squares[step] = total
+    gains[step] = (gains[step] - gain_rate * slopes / np.sqrt(total + np.float32(small))).clip(_LEAST_GAIN, _MOST_GAIN)
 
 
 def features(

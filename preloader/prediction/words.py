@@ -24,11 +24,13 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 _LOOKBACK = 16  # events
 _MULTIPLIER = constant("words") & 0xFFFF_FFFF
 _RATES = (0.6, 0.12)  # of the first step, and of the others, whose words say less
+_GAINS, _GAIN_RATE = (1.0, 0.5, 0.5, 0.5), 0.05
+_FIRST_SQUARES = 0.1
 _SMALL = 1e-4
+_AGE = np.uint32(len(_GAINS) - 1)
 
 WordArray = NDArray[np.uint32]
 FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 _SILENCE = np.zeros(0, np.uint32)
 
@@ -36,14 +38,16 @@ _SILENCE = np.zeros(0, np.uint32)
 def heard(context: Context) -> WordArray:
     """Return hashes of the words of the latest three texts, and of the latest one's word pairs, at most `MAX_WORDS`.
 
-    The same word is another one in an earlier text, or in somebody else's mouth.
+    The same word is another one in an earlier text, or in somebody else's mouth. How old its text is stands in the two
+    lowest bits of the hash, 0 for the latest.
     """
     found: list[WordArray] = []
     for event in reversed(context.recent[-_LOOKBACK:]):
         if event.text:
             words, pairs = _hashes(event.text)
-            salt = np.uint32(text_hash(event.action, len(found)))
-            found.append((words if found else np.concatenate([words, pairs])) ^ salt)
+            salt, age = np.uint32(text_hash(event.action, len(found))), np.uint32(len(found))
+            said = words if found else np.concatenate([words, pairs])
+            found.append(((said ^ salt) & ~_AGE) | age)
             if len(found) == _TEXTS:
                 break
     return np.concatenate(found)[:MAX_WORDS] if found else _SILENCE
@@ -73,6 +77,9 @@ def _hashes(text: str) -> tuple[WordArray, WordArray]:
 class WordWeights:
     """A sparse linear softmax over hashed (word, key) pairs (Weinberger et al. 2009), learned by Adagrad.
 
+    What was said before the latest text matters in a dialogue that is about one thing, and misleads where each text is
+    a command of its own: a gain for each age of a text is learned beside the weights.
+
     Takes ``(8 · horizon + 1) · 2^bits`` bytes, of which nothing is touched before the first text.
 
     Args:
@@ -83,40 +90,50 @@ class WordWeights:
     def __init__(self, horizon: int, bits: int) -> None:
         self._weights = np.zeros((1 << bits, horizon), np.float32)
         self._squares = np.zeros((1 << bits, horizon), np.float32)
+        self._gains = np.tile(np.array(_GAINS, np.float32), (horizon, 1))
+        self._gain_squares = np.full_like(self._gains, _FIRST_SQUARES)
         self._shift = 32 - bits
         self._rates = [_RATES[min(step, 1)] for step in range(horizon)]
         self._is_learned = np.zeros(1 << bits, np.bool_)
 
-    def places(self, words: WordArray, keys: WordArray) -> IntArray:
-        """Return where the weights of (word, key) pairs stand, shape (words, keys).
+    def evidence(self, words: WordArray, keys: WordArray) -> FloatArray:
+        """Return how much each word speaks for each key at each step, shape (words, keys, horizon).
 
         Args:
             words: What `heard` returned.
             keys: The hashes of the keys.
         """
-        return word_places(words, keys, _MULTIPLIER, self._shift)
-
-    def evidence(self, places: IntArray) -> FloatArray:
-        """Return how much each pair speaks for its key at each step, shape (words, keys, horizon)."""
-        return self._weights[places] * _scale(places)
+        places = word_places(words, keys, _MULTIPLIER, self._shift)
+        gains = self._gains.T[words & _AGE][:, None, :]
+        said: FloatArray = self._weights[places] * gains * _scale(words)
+        return said
 
     def score(self, table: NDArray[np.float64], words: WordArray, keys: WordArray, first: int, last: int) -> None:
         """Add the evidence of words to the scores of the steps from ``first`` to before ``last``."""
         scale = float(_scale(words))
-        kernel.active.score_words(table, self._weights, words, keys, first, last, _MULTIPLIER, self._shift, scale)
+        kernel.active.score_words(
+            *(table, self._weights, self._gains, words, keys),
+            *(first, last, _MULTIPLIER, self._shift, scale),
+        )
 
     def learn(
         self, words: WordArray, keys: WordArray, probabilities: NDArray[np.float64], column: int, step: int
     ) -> None:
         """Move the weights of one step from the keys' probabilities towards the key of ``column``, which came."""
-        state = self._weights, self._squares, self._is_learned
-        numbers = step, _MULTIPLIER, self._shift, float(_scale(words)), self._rates[step], _SMALL
+        state = self._weights, self._squares, self._is_learned, self._gains, self._gain_squares
+        numbers = step, _MULTIPLIER, self._shift, float(_scale(words)), self._rates[step], _GAIN_RATE, _SMALL
         kernel.active.learn_words(*state, words, keys, probabilities, column, *numbers)
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as copies of arrays: the pairs that were learned, and where they stand."""
         at = np.flatnonzero(self._is_learned)
-        return {"at": at, "weights": self._weights.take(at, axis=0), "squares": self._squares.take(at, axis=0)}
+        return {
+            "at": at,
+            "weights": self._weights.take(at, axis=0),
+            "squares": self._squares.take(at, axis=0),
+            "gains": self._gains.copy(),
+            "gain_squares": self._gain_squares.copy(),
+        }
 
     def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Fill an empty table with what `dump` returned.
@@ -131,11 +148,15 @@ class WordWeights:
         fitting("weights", arrays["weights"], self._weights, used)
         fitting("squares", arrays["squares"], self._squares, used)
         within("squares", arrays["squares"], 0.0, np.inf)
+        for name, held in (("gains", self._gains), ("gain_squares", self._gain_squares)):
+            fitting(name, arrays[name], held)
+            within(name, arrays[name], 0.0, np.inf)
+            held[...] = arrays[name]
         self._is_learned[at] = True
         self._weights[at] = arrays["weights"]
         self._squares[at] = arrays["squares"]
 
 
-def _scale(words: WordArray | IntArray) -> np.float32:
+def _scale(words: WordArray) -> np.float32:
     """Let long texts not speak louder than short ones."""
     return np.float32(1.0 / np.sqrt(max(len(words), 1)))

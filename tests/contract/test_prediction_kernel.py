@@ -106,11 +106,12 @@ def test_words_are_the_same_where_pairs_share_a_place(seed):
     weights = rng.normal(size=(1 << BITS, H)).astype(np.float32)  # 64 places for 120 pairs
     words, keys = (rng.integers(0, 1 << 32, size, dtype=np.uint32) for size in (W, N))
     hashing = 0x9E37_79B1, 32 - BITS, 0.5
-    same("score_words", (rng.random((H, N)), weights, words, keys, 0, H, *hashing), 1)
-    same("score_words", (rng.random((H, N)), weights, words, keys, 1, 2, *hashing), 1)
-    state = weights, np.abs(weights), np.zeros(1 << BITS, np.bool_)
+    gains = rng.uniform(0.1, 2.0, (H, 4)).astype(np.float32)
+    same("score_words", (rng.random((H, N)), weights, gains, words, keys, 0, H, *hashing), 1)
+    same("score_words", (rng.random((H, N)), weights, gains, words, keys, 1, 2, *hashing), 1)
+    state = weights, np.abs(weights), np.zeros(1 << BITS, np.bool_), gains, np.ones_like(gains)
     for step in range(H):
-        state = same("learn_words", (*state, words, keys, rng.random((H, N)), 4, step, *hashing, 0.6, 1e-4), 3)
+        state = same("learn_words", (*state, words, keys, rng.random((H, N)), 4, step, *hashing, 0.6, 0.05, 1e-4), 5)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -253,7 +254,8 @@ def test_no_call_leaves_memory_behind():
     state, rows = of_counts(rng), np.array([[1, 2, 3]])
     words = np.arange(8, dtype=np.uint32), np.arange(N, dtype=np.uint32)
     weights = np.zeros((1 << BITS, H), np.float32)
-    heard = weights, weights.copy(), np.zeros(1 << BITS, np.bool_), *words, rng.random((H, N))
+    gains = np.ones((H, 4), np.float32)
+    heard = weights, weights.copy(), np.zeros(1 << BITS, np.bool_), gains, gains.copy(), *words, rng.random((H, N))
     hashes = np.arange(1, 4, dtype=np.uint64), np.arange(C, dtype=np.uint64), np.ones((C, 3), np.uint8)
 
     found = np.empty(2, np.int64)
@@ -261,7 +263,7 @@ def test_no_call_leaves_memory_behind():
     def call(times):
         for _ in range(times):
             c.count(*state, rows, 3, 3)
-            c.learn_words(*heard, 1, 1, 12345, 32 - BITS, 1.0, 0.1, 1e-4)
+            c.learn_words(*heard, 1, 1, 12345, 32 - BITS, 1.0, 0.1, 0.05, 1e-4)
             c.mix(*hashes, (1, 2, 3))
             c.find(found, {1: 2}, [1, 2])
             with contextlib.suppress(ValueError):
