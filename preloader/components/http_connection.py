@@ -103,16 +103,18 @@ class HttpConnections:
             raise LoadError(f"{method} {path} of {self.origin} failed: {_reason(error)}") from error
 
     def warm(self) -> None:
-        """Open connections until as many are idle as shall be kept.
+        """Open as many connections as are missing.
 
         Raises:
-            LoadError: The origin cannot be reached.
+            LoadError: The origin cannot be reached, or keeps none open.
         """
-        while self.idle() < self._most:
-            try:
+        try:
+            for _ in range(self._most - self.idle()):  # not until so many are idle: a server may close each at once
                 self._give_back(self._connected())
-            except (OSError, http.client.HTTPException) as error:
-                raise LoadError(f"{self.origin} cannot be reached: {_reason(error)}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise LoadError(f"{self.origin} cannot be reached: {_reason(error)}") from error
+        if not self.idle():
+            raise LoadError(f"{self.origin} closes connections as soon as they are open, or idle_s is too short")
 
     def idle(self) -> int:
         """Return how many open connections wait; those that are closed by now are dropped."""

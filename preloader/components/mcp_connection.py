@@ -62,9 +62,13 @@ class McpConnection:
         return True
 
     async def close(self) -> None:
-        """Say goodbye; a server that was started for this is ended."""
+        """Say goodbye; a server that was started for this is ended. Who is cancelled meanwhile leaves it no time."""
         self._stop.set()
-        await asyncio.wait({self._task})
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         if not self._task.cancelled():
             self._task.exception()
 

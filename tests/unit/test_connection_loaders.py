@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from preloader.components.http_connection import HttpConnections, HttpLoader
-from preloader.components.mcp_connection import McpLoader
+from preloader.components.mcp_connection import McpConnection, McpLoader
 from preloader.components.process import ProcessLoader
 from preloader.components.registry import ComponentRegistry
 from preloader.errors import ConfigurationError, LoadError
 from preloader.manager import PreloadManager
+from preloader.scheduling.execution import ThreadExecutor
 from preloader.settings import Settings
 
 MCP_SERVER = Path(__file__).parent / "mcp_server.py"
@@ -220,6 +221,15 @@ def test_an_origin_that_cannot_be_reached(tmp_path):
         play(registry, body)
 
 
+def test_as_many_connections_are_opened_as_asked_even_if_none_stays(server):
+    ticks = iter(range(100))  # a fault here would never end
+    pool = HttpConnections(server.origin, connections=3, idle_s=0.5, clock=lambda: next(ticks))  # each look: too old
+    with pytest.raises(LoadError, match="closes connections as soon as they are open"):
+        pool.warm()
+    pool.close()
+    until(lambda: len(server.connections) == 3)
+
+
 CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(100)'])"
 ECHO = """
 import subprocess, sys
@@ -307,8 +317,6 @@ def test_a_program_that_ignores_being_asked_is_killed():
     )
 
     async def main():
-        from preloader.scheduling.execution import ThreadExecutor
-
         loaded = await ProcessLoader([sys.executable, "-c", f"{stubborn}; time.sleep(100)"], "on").load(
             ThreadExecutor()
         )
@@ -320,6 +328,24 @@ def test_a_program_that_ignores_being_asked_is_killed():
 
 def children():
     return [one.pid for one in psutil.Process(os.getpid()).children() if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_an_mcp_connection_whose_goodbye_is_given_up_does_not_stay():
+    class Deaf(McpConnection):
+        async def _live(self, server):
+            await asyncio.Event().wait()
+
+    async def main():
+        connection = Deaf("server")
+        goodbye = asyncio.create_task(connection.close())
+        await asyncio.sleep(0)
+        goodbye.cancel()  # as an unload is after load_timeout_s
+        await asyncio.wait([goodbye])
+        await asyncio.sleep(0)
+        assert goodbye.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
 
 
 def test_an_mcp_server_is_connected_to_and_called(tmp_path):
