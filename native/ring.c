@@ -162,7 +162,7 @@ static inline uint32_t room(const preloader_ring *ring, uint64_t position, uint3
     uint32_t limit = atomic_load_explicit(&ring->memory->limit, RELAXED);
     if (limit > ring->mask) return count;
     uint64_t head = atomic_load_explicit(&ring->memory->head, RELAXED);
-    int64_t left = (int64_t)limit - (int64_t)(position - head);
+    int64_t left = (int64_t)(limit - (position - head)); /* modulo 2^64: no head that somebody wrote overflows it */
     return left <= 0 ? 0 : left < count ? (uint32_t)left : count;
 }
 

@@ -245,15 +245,14 @@ static PyObject *ring_arm(ring_object *self, PyObject *argument) {
     return PyBool_FromLong(may_sleep && !atomic_load_explicit(&self->closed, memory_order_acquire));
 }
 
-PyDoc_STRVAR(clear_doc, "clear($self, consumer, /)\n--\n\nMake a consumer's descriptor unreadable until it is woken again.");
+PyDoc_STRVAR(clear_doc, "clear($self, consumer, /)\n--\n\n"
+             "Take the wake-ups that came for a consumer: dozens at most, so that nobody who floods a FIFO holds it up.");
 
 static PyObject *ring_clear(ring_object *self, PyObject *argument) {
     char rung[256];
     int bit = bit_of(self, argument);
     if (bit < 0) return NULL;
-    ssize_t length;
-    do length = read(read_end(self, bit), rung, sizeof rung);
-    while (length == (ssize_t)sizeof rung || (length < 0 && errno == EINTR));
+    while (read(read_end(self, bit), rung, sizeof rung) < 0 && errno == EINTR) continue;
     Py_RETURN_NONE;
 }
 
@@ -481,7 +480,8 @@ PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\n"
 
 static PyObject *ring_close(ring_object *self, PyObject *Py_UNUSED(ignored)) {
     atomic_store_explicit(&self->closed, true, memory_order_release);
-    uint32_t consumers = atomic_load_explicit(&self->consumers, memory_order_acquire);
+    /* As a read-modify-write it comes before or after that of a new consumer, who then sees that the ring is closed. */
+    uint32_t consumers = atomic_fetch_or_explicit(&self->consumers, 0, memory_order_acq_rel);
     if (consumers) wake(self, consumers);
     Py_RETURN_NONE;
 }
@@ -615,7 +615,7 @@ static PyMethodDef methods[] = {
     {"close", METHOD(ring_close, METH_NOARGS), close_doc},
     {"attach", METHOD(attach, METH_CLASS | METH_VARARGS | METH_KEYWORDS), attach_doc},
     {"size_for", METHOD(size_for, METH_STATIC | METH_O), size_for_doc},
-    {NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef properties[] = {
@@ -623,12 +623,12 @@ static PyGetSetDef properties[] = {
     {"limit", (getter)get_limit, (setter)set_limit,
      PyDoc_STR("How many records it may hold now: 0 to the capacity. What is in it stays."), NULL},
     {"closed", (getter)get_closed, NULL, PyDoc_STR("Whether this object was closed."), NULL},
-    {NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ring_object, weak_references), READONLY, NULL},
-    {NULL},
+    {NULL, 0, 0, 0, NULL},
 };
 
 PyDoc_STRVAR(ring_doc, "Ring(capacity, *, buffer=None, wake_fd=None)\n--\n\n"

@@ -168,6 +168,16 @@ static void nonsense_is_survived(void) {
     }
 }
 
+/* A head half of all positions away is neither before nor behind the tail: no arithmetic on it may overflow. */
+static void a_head_far_away_is_survived(void) {
+    uint64_t far = UINT64_C(1) << 63;
+    preloader_ring ring = new_ring(3, 0);
+    memcpy((char *)ring.memory + HEAD_AT, &far, sizeof far);
+    CHECK(!put_one(&ring, 0, false) && put_some(&ring, 0, 3, false) == 0);
+    CHECK(preloader_ring_length(&ring) == 0);
+    free(ring.memory);
+}
+
 static void looks_at_the_front(void) {
     preloader_ring ring = new_ring(2, UINT64_MAX);
     uint64_t position, strange = 77;
@@ -232,6 +242,7 @@ int main(void) {
     init_refuses();
     attach_trusts_nothing();
     nonsense_is_survived();
+    a_head_far_away_is_survived();
     looks_at_the_front();
     wakes_whom_it_has_to();
     posts_hints();

@@ -1,5 +1,6 @@
 """What every ring promises, the compiled one and its twin in Python: order, exactly once, limits, memory, refusals."""
 
+import contextlib
 import gc
 import importlib
 import mmap
@@ -397,6 +398,20 @@ def test_many_puts_wake_each_sleeper_once(make):
     assert ring.open_consumer() == sleepers[0]
     with pytest.raises(BlockingIOError):
         os.read(ring.fileno(sleepers[0]), 8)
+
+
+@every_ring
+def test_who_floods_a_fifo_does_not_hold_its_reader_up(make, tmp_path):
+    os.mkfifo(tmp_path / "wake")
+    fd = os.open(tmp_path / "wake", os.O_RDWR | os.O_NONBLOCK)
+    ring = make(4, wake_fd=fd)
+    consumer = ring.open_consumer()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(fd, bytes(4_096))
+    ring.clear(consumer)
+    assert os.read(fd, 8)  # what is left wakes again, after the loop's other work
+    os.close(fd)
 
 
 @every_ring
