@@ -1,7 +1,8 @@
 """What may not be resident together is kept apart: who yields, and why, in words.
 
 A *claim* is the right to make a value of a key that conflicts with others. It is given while none of these is claimed
-or alive, and *alive* a value is until it has been unloaded: leaving the store is not enough. Who yields:
+or alive, and *alive* a value is until it has been unloaded: leaving the store is not enough, nor is it that a load was
+cancelled, until that has ended (`Loader` waits for one that is deaf no longer than ``load_timeout_s``). Who yields:
 
 - A need beats speculation: a rival that is being preloaded is cancelled, one that nobody uses is evicted, together with
   what stands on it.
@@ -83,12 +84,12 @@ class Conflicts:
         if rivals:
             self._claims[flight.key] = flight
 
-    def release(self, flight: Flight[Entry], made: Entry | None) -> None:
+    def release(self, flight: Flight[Entry], *made: Entry | None) -> None:
         """Give a claim back; what was made with it is alive until it is `gone`."""
         if self._claims.get(flight.key) is flight:
             del self._claims[flight.key]
-            if made is not None:
-                self._alive.setdefault(flight.key, set()).add(made)
+            if alive := {entry for entry in made if entry is not None}:
+                self._alive.setdefault(flight.key, set()).update(alive)
 
     def gone(self, entry: Entry) -> None:
         """Say that an entry's value is unloaded, or its user's alone."""

@@ -19,7 +19,7 @@ from preloader.errors import ConfigurationError, ConflictError, LoadError, Prelo
 from preloader.events import Prediction, PreloadOutcome, kind_of
 from preloader.freshness import Freshness
 from preloader.gathering import Gathering
-from preloader.ports import Cost, HasRequirements, Prioritised, Provider, Resident
+from preloader.ports import Cost, HasRequirements, Loaded, Prioritised, Provider, Resident
 from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots, loading
 from preloader.scheduling.guard import LoadGuard
 from preloader.settings import Settings
@@ -263,6 +263,7 @@ class Loader:
         """
         for entry in self._store.entries():
             self.evict(entry, "unused at shutdown")
+        await self.guard.swept(grace_s)
         await self.unloaded()
         await self.guard.aclose(grace_s)
 
@@ -355,7 +356,7 @@ class Loader:
             finally:
                 self.slots.release(flight)
         finally:
-            self.conflicts.release(flight, entry)
+            self.conflicts.release(flight, entry, self._remains(flight, provider))
         if preload is not None and not preload.ended:
             preload.bytes += entry.bytes
         try:
@@ -435,17 +436,37 @@ class Loader:
         The task is none of the manager's group: who holds a value may let go of it after the manager has stopped.
         """
         if unload:
-            task = asyncio.create_task(self._unload(entry), name=f"retire {entry.key}")
-            self._unloading[task] = entry
-            task.add_done_callback(self._unloading.pop)
+            self._unload(entry, self.guard.unload(entry.key, entry.provider, entry.value))
         else:
             self._let_go(entry)
 
-    async def _unload(self, entry: Entry) -> None:
-        try:
-            await self.guard.unload(entry.key, entry.provider, entry.value)
-        finally:
-            self._let_go(entry)
+    def _remains(self, flight: Flight[Entry], provider: Provider) -> Entry | None:
+        """Return what stands for a value that an abandoned load may deliver yet, if there is one.
+
+        Until it was swept, what it stands on is held, and what it conflicts with waits: at most ``load_timeout_s``.
+        """
+        sweeping = self.guard.sweeping(flight.key)
+        if not sweeping:
+            return None
+        ghost = Entry(flight.key, Loaded(None, 0), provider, 0.0, None)
+        ghost.hold(flight.holds.values())
+        for held in ghost.holds:
+            held.pins += 1
+        self._unload(ghost, asyncio.wait(sweeping, timeout=self._settings.load_timeout_s))
+        return ghost
+
+    def _unload(self, entry: Entry, unload: Coroutine[Any, Any, object]) -> None:
+        """Do what ends an entry's value, in a task, and let go of what that held."""
+
+        async def run() -> None:
+            try:
+                await unload
+            finally:
+                self._let_go(entry)
+
+        task = asyncio.create_task(run(), name=f"retire {entry.key}")
+        self._unloading[task] = entry
+        task.add_done_callback(self._unloading.pop)
 
     def _let_go(self, entry: Entry) -> None:
         self.conflicts.gone(entry)

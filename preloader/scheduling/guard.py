@@ -33,7 +33,7 @@ class LoadGuard:
         self._strikes: dict[str, int] = {}  # loads failed in a row; the latest to fail comes last
         self._quarantined_until_s: dict[str, float] = {}
         self._running: set[asyncio.Task[Any]] = set()
-        self._sweeping: set[asyncio.Task[None]] = set()
+        self._sweeping: dict[asyncio.Task[None], tuple[str, asyncio.Task[Loaded]]] = {}
         self.counts: Counter[str] = Counter()
 
     def quarantined(self, key: str) -> bool:
@@ -75,13 +75,18 @@ class LoadGuard:
         elif (error := task.exception()) is not None:
             self._note_unload_error(key, f"raised {error!r}")
 
+    def sweeping(self, key: str) -> list[asyncio.Task[None]]:
+        """Return the tasks that wait for abandoned loads of ``key``, and unload what they deliver."""
+        return [sweeper for sweeper, (swept, _) in self._sweeping.items() if swept == key]
+
+    async def swept(self, grace_s: float) -> None:
+        """Wait, at most ``grace_s``, until no abandoned load is left; then leave behind those that are."""
+        loads = {load for _, load in self._sweeping.values() if not load.done()}
+        await _leave_behind({*loads, *self._sweeping}, grace_s)
+
     async def aclose(self, grace_s: float) -> None:
         """Wait, at most ``grace_s``, for what was cancelled and has not ended yet; then leave it behind."""
-        if pending := self._running | self._sweeping:
-            _, stuck = await asyncio.wait(pending, timeout=grace_s)
-            for task in stuck:
-                task.cancel()
-                logger.warning("%s ignores its cancellation and is left behind", task.get_name())
+        await _leave_behind({*self._running, *self._sweeping}, grace_s)
 
     async def _persist(self, key: str, provider: Provider) -> Loaded:
         """Try as often as the settings allow, waiting twice as long each time.
@@ -146,8 +151,8 @@ class LoadGuard:
     def _abandon(self, key: str, provider: Provider, task: asyncio.Task[Loaded]) -> None:
         task.cancel()
         sweeper = asyncio.create_task(self._sweep(key, provider, task), name=f"sweep {key}")
-        self._sweeping.add(sweeper)
-        sweeper.add_done_callback(self._sweeping.discard)
+        self._sweeping[sweeper] = key, task
+        sweeper.add_done_callback(self._sweeping.pop)
 
     async def _sweep(self, key: str, provider: Provider, task: asyncio.Task[Loaded]) -> None:
         """Unload what an abandoned loader delivers after all."""
@@ -158,6 +163,14 @@ class LoadGuard:
             logger.debug("the abandoned load of %s ended with %r", key, error)
         else:
             await self.unload(key, provider, task.result().value)
+
+
+async def _leave_behind(pending: set[asyncio.Task[Any]], grace_s: float) -> None:
+    if pending:
+        _, stuck = await asyncio.wait(pending, timeout=grace_s)
+        for task in stuck:
+            task.cancel()
+            logger.warning("%s ignores its cancellation and is left behind", task.get_name())
 
 
 async def _checked(provider: Provider, key: str) -> Loaded:

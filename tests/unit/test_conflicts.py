@@ -7,8 +7,9 @@ import pytest
 from preloader.components.registry import ComponentRegistry
 from preloader.errors import ConflictError
 from preloader.events import PreloadOutcome
-from preloader.ports import Loaded
-from preloader.testing import fake_prediction
+from preloader.ports import Cost, Loaded
+from preloader.replay.clock import run_virtual
+from preloader.testing import FakeProvider, fake_prediction
 from tests.unit.manager_scene import Scene, event, run
 
 NAMES = ("small", "large", "base", "assistant", "other")
@@ -243,3 +244,64 @@ def test_a_loader_may_not_wait_for_what_conflicts_with_itself():
         assert now_s() == 0.0
 
     run(scene, script)
+
+
+class Slow(FakeProvider):
+    """Conflicting `a` and `b`; clearing `b` away takes time, and in the end it may be there all the same."""
+
+    def __init__(self, clear_s, *, delivers):
+        costs = {key("a"): Cost(1.0, 10), key("b"): Cost(9.0, 10), key("base"): Cost(1.0, 10)}
+        super().__init__(costs, {key("b"): [key("base")]})
+        self.clear_s, self.delivers = clear_s, delivers
+
+    def conflicts(self, wanted):
+        return {key("a"): [key("b")], key("b"): [key("a")]}.get(wanted, [])
+
+    async def load(self, wanted):
+        try:
+            return await super().load(wanted)
+        except asyncio.CancelledError:
+            await asyncio.sleep(self.clear_s)
+            if self.delivers:
+                return Loaded("late", 10)
+            raise
+
+    async def unload(self, wanted, value):
+        if value == "late":
+            assert not self.unloaded, "it stands on nothing"
+            await asyncio.sleep(1.0)
+            return
+        await super().unload(wanted, value)
+
+
+@pytest.mark.parametrize(
+    ("clear_s", "delivers", "expected_s"), [(2.0, False, 2.0), (2.0, True, 3.0), (1e9, False, 30.0)]
+)
+def test_a_need_waits_until_a_cancelled_rival_is_cleared_away_but_not_for_ever(clear_s, delivers, expected_s):
+    provider = Slow(clear_s, delivers=delivers)
+    scene = Scene(provider, {"go": [sure("b")]})
+
+    async def script(manager):
+        manager.observe(event("go"))
+        await asyncio.sleep(5.0)
+        asked_s = now_s()
+        await manager.get(key("a"))
+        return now_s() - asked_s
+
+    assert run(scene, script) == pytest.approx(expected_s + 1.0)
+
+
+def test_what_a_cancelled_load_delivers_at_shutdown_is_unloaded_before_what_it_stands_on():
+    provider = Slow(2.0, delivers=True)
+    scene = Scene(provider, {"go": [sure("b")]})
+
+    async def main():
+        async with scene.manager as manager:
+            manager.observe(event("go"))
+            await asyncio.sleep(5.0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return now_s()
+
+    assert run_virtual(main()) == pytest.approx(5.0 + 2.0 + 1.0)
+    assert scene.manager.statistics().counts.get("unload_errors", 0) == 0
+    provider.assert_all_unloaded()
