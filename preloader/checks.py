@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from preloader.errors import ConfigurationError
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is right, and what would be."""
+
+_MOST_SHOWN = 20  # names in one message
 
 
 def check(struct: Any, rules: Mapping[str, Rule]) -> None:
@@ -28,6 +30,22 @@ def shown(value: Any) -> str:
     """Return a value as it is shown in a message: shortened where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def dotted(keys: Sequence[str | int]) -> str:
+    """Return keys as a person writes them: ``components.tts.requires[1]``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return what would be right in place of ``name``: the closest known name, else those that there are."""
+    import difflib  # here, since only mistakes need it
+
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    shortened = [*known[:_MOST_SHOWN], "…"] if len(known) > _MOST_SHOWN else known
+    return f"known are {', '.join(shortened)}" if known else "none are known"
 
 
 def is_whole(value: Any, least: int) -> bool:

@@ -6,14 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preloader.errors import UnknownResourceError
 from preloader.events import kind_of
-from preloader.hint_channel import HintChannel
 from preloader.hints import Hint, HintInbox
 from preloader.speculation import Speculation
 from preloader.telemetry import logger
+
+if TYPE_CHECKING:
+    from preloader.hint_channel import HintChannel
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -57,6 +59,8 @@ class HintDesk:
             UnknownResourceError: A key is of a kind that has no provider.
             ConfigurationError: See `HintChannel`.
         """
+        from preloader.hint_channel import HintChannel  # shared memory is for those who have other processes
+
         for key in keys:
             if kind_of(key) not in self._kinds:
                 raise UnknownResourceError(f"no provider serves {key!r}: there are {', '.join(sorted(self._kinds))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 
 
 class LogOddsShifts:
@@ -35,13 +36,19 @@ class LogOddsShifts:
 
     def learn(self, key: str, probability: float, came: bool) -> None:
         """Learn what came of a key of which ``probability`` was stated."""
-        shift, precision = self._keys.pop(key, (0.0, self._alike))
-        chance = _shifted(probability, shift)
-        precision = self._alike + self._fading * (precision - self._alike) + chance * (1.0 - chance)
-        shift += (came - chance - (1.0 - self._fading) * self._alike * shift) / precision
-        self._keys[key] = (shift, precision)
-        if len(self._keys) > self._max_keys:
-            self._keys.popitem(last=False)
+        self.learn_all({key: probability}, came)
+
+    def learn_all(self, stated: Mapping[str, float], came: bool) -> None:
+        """Learn the same outcome of several keys, given the probability that was stated of each."""
+        keys, alike, fading = self._keys, self._alike, self._fading
+        outcome, unknown, drawn = float(came), (0.0, alike), (1.0 - fading) * alike
+        for key, probability in stated.items():
+            shift, precision = keys.pop(key, unknown)
+            chance = _shifted(probability, shift)
+            precision = alike + fading * (precision - alike) + chance * (1.0 - chance)
+            keys[key] = (shift + (outcome - chance - drawn * shift) / precision, precision)
+        while len(keys) > self._max_keys:
+            keys.popitem(last=False)
 
 
 def _shifted(probability: float, shift: float) -> float:

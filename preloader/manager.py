@@ -20,7 +20,6 @@ from preloader.cache.habits import Habits
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
 from preloader.events import ContextTracker, Decision, Event, Prediction, Preload
-from preloader.hint_channel import HintChannel
 from preloader.hint_desk import HintDesk
 from preloader.hints import HintInbox
 from preloader.inference import Inference
@@ -43,7 +42,8 @@ from preloader.telemetry import Ledger, Listener, logger
 from preloader.upkeep import Upkeep
 from preloader.warm_start import WarmStart
 
-if TYPE_CHECKING:  # reading histories is not loaded with the manager
+if TYPE_CHECKING:  # neither is loaded with the manager
+    from preloader.hint_channel import HintChannel
     from preloader.history.log import EventLog
 
 _SHUTDOWN_GRACE_S = 5.0
@@ -131,7 +131,7 @@ class PreloadManager:
             spawn=self._spawn,
             landed=self._speculation.pump,
         )
-        self._outlook = Outlook(self._loader.dependencies, self.settings.steps)
+        self._outlook = Outlook(self._loader.dependencies, self.settings.steps, tuple(providers))
         self._serving = Serving(
             self._store,
             self._loader,
@@ -422,7 +422,7 @@ class PreloadManager:
         predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
         slot = (event.user, event.session)
         self._outlook.update(slot, predictions)
-        self._speculation.cancel_wrong(slot, {prediction.key: prediction for prediction in predictions})
+        self._speculation.cancel_wrong(slot, predictions)
         decisions = self._speculation.consider(predictions, slot)
         self._speculation.pump()
         if self._decided is not None:

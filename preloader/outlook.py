@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from preloader.cache.accuracy import UseRecord
 from preloader.events import Event, Prediction
@@ -16,11 +16,12 @@ class Outlook:
     Args:
         dependencies: Returns what must be ready before a key: it is expected as much as the key is.
         steps: How many items are *soon*: what is stated is corrected by how it turned out within so many.
+        kinds: The kinds that predictions are of.
     """
 
-    def __init__(self, dependencies: Callable[[str], Sequence[str]], steps: int) -> None:
+    def __init__(self, dependencies: Callable[[str], Sequence[str]], steps: int, kinds: Collection[str]) -> None:
         self._dependencies = dependencies
-        self._record = UseRecord(steps)
+        self._record = UseRecord(steps, kinds)
         self._sessions: dict[tuple[str, str], Sequence[Prediction]] = {}
         self._merged: dict[str, Prediction] | None = None
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from preloader.checks import Rule, check, is_name, is_number, is_whole
-from preloader.toml import TomlDocument
 
 MAX_STEPS = 32
 
@@ -96,6 +95,8 @@ def load_settings(path: Path | str) -> Settings:
         ConfigurationError: The file cannot be read, is not TOML, or a setting is unknown, of the wrong type or out of
             its range; the message names file, line and field.
     """
+    from preloader.toml import TomlDocument  # most managers have their settings from their program
+
     return TomlDocument.read(path).convert((), Settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from preloader.cache import Store
 from preloader.errors import UnknownResourceError
@@ -97,16 +97,18 @@ class Speculation:
             self.counts["paused_by_pressure"] += 1
             return []
         budget = Budget(self._store.capacity_bytes, self._store.free_bytes, self._loader.cost, self._loader.loss_s)
-        ready = self._store.keys() | {flight.key for flight in self._loader.flights.values() if flight.foreground}
-        candidates = [prediction for prediction in predictions if not self._loader.guard.quarantined(prediction.key)]
+        ready: Collection[str] = self._store.keys()
+        if coming := {flight.key for flight in self._loader.flights.values() if flight.foreground}:
+            ready = coming.union(ready)
         try:
-            decisions = self._policy.decide(candidates, ready, budget)
+            decisions = self._policy.decide(self._loader.guard.allowed(predictions), ready, budget)
         except Exception:
             self.counts["policy_errors"] += 1
             logger.exception("the policy %s failed", self._policy.name)
             return []
         for at, decision in enumerate(decisions):
-            self._prolong(decision.key, deadline_s)
+            if deadline_s is not None:
+                self._prolong(decision.key, deadline_s)
             if decision.tier is not None:
                 decisions[at] = self._loader.conflicts.told(decision)
                 self._enqueue(decision, decision.tier, slot, deadline_s)
@@ -142,10 +144,10 @@ class Speculation:
         if (displaced := self._tiers.push(preload)) is not None:
             self.end(displaced, PreloadOutcome.DROPPED, f"the {tier.name.lower()} tier is full")
 
-    def _prolong(self, key: str, deadline_s: float | None) -> None:
+    def _prolong(self, key: str, deadline_s: float) -> None:
         """Let a preload live until the later deadline, whether it waits, loads or is ready."""
         preload = self._open.get(key)
-        if deadline_s is not None and preload is not None and deadline_s > (preload.deadline_s or deadline_s):
+        if preload is not None and deadline_s > (preload.deadline_s or deadline_s):
             self._expire_at(preload, deadline_s)
 
     def _expire_at(self, preload: OpenPreload, deadline_s: float) -> None:
@@ -162,13 +164,15 @@ class Speculation:
         except Exception:
             return Cost(0.0, 0)
 
-    def cancel_wrong(self, slot: Slot, expected: Mapping[str, Prediction]) -> None:
+    def cancel_wrong(self, slot: Slot, predictions: Sequence[Prediction]) -> None:
         """Cancel what the session's new predictions no longer support, as long as it is not ready."""
-        for preload in self._pending():
-            if preload.slot == slot and not preload.needed:
-                prediction = expected.get(preload.key)
-                if prediction is None or prediction.p_use_if_loaded < _CANCEL_BELOW:
-                    self.withdraw(preload, "no longer expected")
+        pending = self._pending()
+        if not any(preload.slot == slot for preload in pending):  # nearly always
+            return
+        expected = {one.key for one in predictions if one.p_use_if_loaded >= _CANCEL_BELOW}
+        for preload in pending:
+            if preload.slot == slot and not preload.needed and preload.key not in expected:
+                self.withdraw(preload, "no longer expected")
 
     def _pending(self) -> list[OpenPreload]:
         return [*self._tiers, *self._loading()]

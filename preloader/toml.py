@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from preloader.checks import shown
+from preloader.checks import did_you_mean, dotted, shown
 from preloader.errors import ConfigurationError
 from preloader.toml_lines import Keys, lines_of
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-_MOST_SHOWN = 20  # names in one message
 
 
 class TomlDocument:
@@ -122,17 +118,3 @@ def choices_of(type_: Any, path: Keys) -> str:
 def _steps(path: str) -> Keys:
     """Parse the tail of msgspec's path, such as ``.requires[1]``."""
     return tuple(int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path))
-
-
-def dotted(keys: Keys) -> str:
-    """Return keys as a person writes them: ``components.tts.requires[1]``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return what would be right in place of ``name``: the closest known name, else those that there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    shortened = [*known[:_MOST_SHOWN], "…"] if len(known) > _MOST_SHOWN else known
-    return f"known are {', '.join(shortened)}" if known else "none are known"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from preloader.events import Prediction, kind_of
 from preloader.logodds import LogOddsShifts
@@ -36,10 +36,12 @@ class UseRecord:
 
     Args:
         steps: How many items are *soon*.
+        kinds: The kinds that predictions are of, where that is known: it saves looking at each while all are watched.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, kinds: Collection[str] = ()) -> None:
         self._steps = steps
+        self._kinds = kinds
         self._shifts = LogOddsShifts(alike=16.0, fading=0.99, keys=4_096)
         self._windows: OrderedDict[tuple[Slot, str], _Window] = OrderedDict()
 
@@ -49,16 +51,20 @@ class UseRecord:
 
     def stated(self, slot: Slot, predictions: Sequence[Prediction]) -> None:
         """Note what is stated of a session, where nothing is being watched of it."""
-        opened: dict[str, _Window] = {}
+        if self._kinds and all((slot, kind) in self._windows for kind in self._kinds):
+            return
+        opened: dict[str, dict[str, float] | None] = {}
+        prefix, stated = "", None
         for prediction in predictions[: 2 * _NOTED]:
-            kind = kind_of(prediction.key)
-            window = opened.get(kind)
-            if window is None:
-                if (slot, kind) in self._windows:
-                    continue
-                window = opened[kind] = self._windows[slot, kind] = _Window(self._steps)
-            if len(window.stated) < _NOTED:
-                window.stated[prediction.key] = prediction.p_use_soon
+            key = prediction.key
+            if not prefix or not key.startswith(prefix):  # nearly always it is of the kind of the one before
+                kind = kind_of(key)
+                prefix = f"{kind}:"
+                if kind not in opened:
+                    opened[kind] = self._open(slot, kind)
+                stated = opened[kind]
+            if stated is not None and len(stated) < _NOTED:
+                stated[key] = prediction.p_use_soon
         while len(self._windows) > _WINDOWS:
             self._windows.popitem(last=False)
 
@@ -72,8 +78,14 @@ class UseRecord:
             self._shifts.learn(key, stated, came=True)
         window.items_left -= 1
         if not window.items_left:
-            for unused, stated in self._windows.pop(at).stated.items():
-                self._shifts.learn(unused, stated, came=False)
+            self._shifts.learn_all(self._windows.pop(at).stated, came=False)
+
+    def _open(self, slot: Slot, kind: str) -> dict[str, float] | None:
+        """Return where to note what is stated of a kind; ``None`` where it is being watched already."""
+        if (slot, kind) in self._windows:
+            return None
+        window = self._windows[slot, kind] = _Window(self._steps)
+        return window.stated
 
     def ended(self, slot: Slot) -> None:
         """Forget what was stated of a session that is over."""

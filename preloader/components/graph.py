@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from preloader.checks import did_you_mean
 from preloader.components.component import Component
 from preloader.components.plan import Plan, make_plan, stages_of
 from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.stages import CircleError, arrows, in_order
-from preloader.toml import did_you_mean
 
 
 class ComponentGraph:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from preloader.checks import did_you_mean
 from preloader.components.blocking import Blocking
 from preloader.components.component import Component
 from preloader.components.graph import ComponentGraph
@@ -14,7 +15,6 @@ from preloader.components.loaders import measured_bytes
 from preloader.errors import UnknownResourceError
 from preloader.events import resource_key
 from preloader.ports import Cost, Executor, Loaded
-from preloader.toml import did_you_mean
 
 
 class RegistryProvider(Blocking):

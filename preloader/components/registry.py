@@ -18,14 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from preloader.checks import did_you_mean, dotted
 from preloader.components.component import At, Component
 from preloader.components.graph import ComponentGraph
 from preloader.components.loaders import Estimating, Loader, PythonLoader, Simulated, SimulatedLoader
 from preloader.components.provider import RegistryProvider
-from preloader.components.registry_file import read_components
 from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.ports import Executor
-from preloader.toml import did_you_mean, dotted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +44,8 @@ class ComponentRegistry:
         Raises:
             ConfigurationError: The file is wrong; the message names file, line and field.
         """
+        from preloader.components.registry_file import read_components  # with TOML and every loader: 15 ms
+
         registry = cls()
         for component in read_components(path):
             registry._add(component)

@@ -40,6 +40,9 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     background: float = 0.3
 
 
+_REFUSED = "P(used if loaded) {p:.2f} < {at}: refused"
+
+
 class ThresholdPolicy:
     """Routes by fixed thresholds: sure and next → immediate, likely and near → delayed, possible → background.
 
@@ -53,7 +56,8 @@ class ThresholdPolicy:
     name = "thresholds"
 
     def __init__(self, thresholds: Thresholds | None = None) -> None:
-        self._at = thresholds or Thresholds()
+        self._at = at = thresholds or Thresholds()
+        self._least = min(at.immediate, at.delayed, at.background)
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. Predictions below a third of the lowest threshold are not worth a word."""
@@ -72,6 +76,8 @@ class ThresholdPolicy:
     def _route(self, prediction: Prediction) -> Decision:
         key, at = prediction.key, self._at
         worth, steps = prediction.p_use_if_loaded, len(prediction.per_step)
+        if worth < self._least:  # most are, and no probability below is taken for larger
+            return Decision(key, None, worth, steps, _REFUSED, {"p": worth, "at": at.background})
         near = 1.0 - (1.0 - prediction.per_step[0]) * (1.0 - sum(prediction.per_step[1:2]))
         next_item, within_two = min(prediction.per_step[0], worth), min(near, worth)
         if next_item > at.immediate:
@@ -83,9 +89,7 @@ class ThresholdPolicy:
         if worth >= at.background:
             rule = "P(used if loaded) {p:.2f} ≥ {at}: background"
             return Decision(key, Tier.BACKGROUND, worth, steps, rule, {"p": worth, "at": at.background})
-        return Decision(
-            key, None, worth, steps, "P(used if loaded) {p:.2f} < {at}: refused", {"p": worth, "at": at.background}
-        )
+        return Decision(key, None, worth, steps, _REFUSED, {"p": worth, "at": at.background})
 
     def _resident(self, prediction: Prediction) -> Decision:
         return Decision(prediction.key, None, prediction.p_use_soon, len(prediction.per_step), "ready already: refused")

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from preloader.checks import shown
+from preloader.checks import did_you_mean, shown
 from preloader.errors import ConfigurationError
 from preloader.learning.settings import Count, NetworkSettings, TrainingSettings
 from preloader.prediction.features import FeatureSettings
 from preloader.prediction.settings import OnlineSettings
-from preloader.toml import TomlDocument, choices_of, did_you_mean
+from preloader.toml import TomlDocument, choices_of
 
 Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 LinearName = Literal["logistic"]

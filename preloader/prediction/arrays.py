@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import math
 import re
-import zipfile
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from preloader.errors import BundleError
 from preloader.ndarray import NDArray
+
+if TYPE_CHECKING:
+    import zipfile
 
 MAX_BYTES = 512 << 20
 """How much the arrays of one bundle may take, unpacked."""
@@ -28,6 +30,8 @@ Arrays = dict[str, NDArray[np.generic]]
 
 def encode_arrays(arrays: Arrays) -> bytes:
     """Return an ``.npz`` file with the arrays, the same bytes for the same arrays."""
+    import zipfile  # here, as below, since a manager without a state reads no arrays: 5 ms
+
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as file:
         for name, array in sorted(arrays.items()):
@@ -48,6 +52,8 @@ def decode_arrays(data: bytes, max_bytes: int = MAX_BYTES) -> Arrays:
     Raises:
         BundleError: It is damaged, too large, or holds anything but plain arrays.
     """
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             members = file.infolist()

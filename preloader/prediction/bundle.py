@@ -18,14 +18,13 @@ import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from preloader.errors import BundleError
 from preloader.ports import Predictor, Snapshot
 from preloader.prediction.arrays import decode_arrays, encode_arrays
-from preloader.prediction.assembly import Parts, RuntimeChoice, assemble, narrowed
 from preloader.prediction.bundle_files import (
     ARRAYS,
     CARD,
@@ -39,6 +38,9 @@ from preloader.prediction.bundle_files import (
     write_files,
 )
 from preloader.prediction.manifest import Facts, FittedOn, Manifest, decode_manifest, encode_manifest
+
+if TYPE_CHECKING:
+    from preloader.prediction.assembly import RuntimeChoice
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -76,6 +78,8 @@ class Bundle(msgspec.Struct, frozen=True):
             BundleError: No predictor of this program has such a state, or it is damaged.
             MissingExtraError: What runs the networks is not installed.
         """
+        from preloader.prediction.assembly import Parts, assemble, narrowed  # every predictor there is: 40 ms
+
         try:
             snapshot = self.snapshot if kinds is None else narrowed(self.snapshot, kinds)
             return assemble(snapshot, Parts(self.files, runtime, encoder))

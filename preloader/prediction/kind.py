@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from preloader.events import Context, Prediction
+from preloader.events import Context, Event, Prediction
 from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.contexts import Past
@@ -24,6 +25,9 @@ from preloader.prediction.words import WordArray, WordWeights, heard
 
 _LATER_STEPS_EVERY = 6
 """The weights of the later steps are learned from every sixth item: they cost as much as all the rest."""
+
+_SESSIONS_KNOWN = 32
+"""So many sessions at once find the evidence of their last prediction when they learn; it takes 1 kB each."""
 
 _HOPELESS_STEP, _HOPELESS_USE = 1e-4, 1e-3
 
@@ -43,6 +47,14 @@ class Evidence(msgspec.Struct, frozen=True):
         """Return the evidence as the mixture takes it, the same for all steps."""
         marked, slots = self.marks
         return Scene(rows, marked, slots, [self.words])
+
+
+class _Known(NamedTuple):
+    """A session's latest evidence: its next event is learned in the context that it was predicted in."""
+
+    recent: tuple[Event, ...]
+    changes: int  # of the vocabulary
+    evidence: Evidence
 
 
 class KindModel:
@@ -65,19 +77,23 @@ class KindModel:
         self.reuse = Reuse(settings.horizon, settings.max_sessions)
         self._learned = 0
         self._scored: tuple[Evidence, int, Scored] | None = None
-        self._memo: tuple[object, Evidence] | None = None  # an event is learned in the context it was predicted in
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     def evidence(self, context: Context) -> Evidence:
         """Return what ``context`` tells this kind."""
-        memo, known = self._memo, (context.user, context.session, context.recent, self.vocabulary.changes)
-        if memo is not None and memo[0] == known:
-            return memo[1]
+        slot, changes = (context.user, context.session), self.vocabulary.changes
+        known = self._known.pop(slot, None)
+        if known is not None and known.changes == changes and known.recent == context.recent:
+            self._known[slot] = known
+            return known.evidence
         settings = self._settings
         past = Past.of(context, self._prefix)
         hashes = past.hashes(with_user=settings.users, with_time=settings.times)
         words = heard(context) if settings.words else np.zeros(0, np.uint32)
         evidence = Evidence(past, hashes, marks(past.items, self.vocabulary.ids), words)
-        self._memo = (known, evidence)
+        self._known[slot] = _Known(context.recent, changes, evidence)
+        if len(self._known) > _SESSIONS_KNOWN:
+            self._known.popitem(last=False)
         return evidence
 
     def score(self, evidence: Evidence) -> Scored:

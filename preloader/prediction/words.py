@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from itertools import pairwise
@@ -159,4 +160,4 @@ class WordWeights:
 
 def _scale(words: WordArray) -> np.float32:
     """Let long texts not speak louder than short ones."""
-    return np.float32(1.0 / np.sqrt(max(len(words), 1)))
+    return np.float32(1.0 / math.sqrt(max(len(words), 1)))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from preloader.ring import twin
+if TYPE_CHECKING:
+    from preloader.ring.twin import Ring
 
 VARIABLE = "PRELOADER_RING"
 """The environment variable that chooses the twin on purpose, where its value is ``python``."""
 
 
-def choose() -> tuple[type[twin.Ring], Literal["c", "python"]]:
+def choose() -> tuple[type[Ring], Literal["c", "python"]]:
     """Return the ring to use, and its name; warn where the compiled one should be there and is not."""
     if os.environ.get(VARIABLE) == "python":
-        return twin.Ring, "python"
+        return _twin(), "python"
     try:
         return importlib.import_module("preloader.ring._native").Ring, "c"
     except ImportError as error:
@@ -26,4 +27,10 @@ def choose() -> tuple[type[twin.Ring], Literal["c", "python"]]:
             RuntimeWarning,
             stacklevel=2,
         )
-        return twin.Ring, "python"
+        return _twin(), "python"
+
+
+def _twin() -> type[Ring]:
+    from preloader.ring.twin import Ring  # here, since it is not needed beside the compiled one
+
+    return Ring

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from preloader.errors import LoadError, LoadTimeoutError, QuarantinedError, UnknownResourceError
+from preloader.events import Prediction
 from preloader.ports import Loaded, Provider
 from preloader.settings import Settings
 from preloader.telemetry import logger
@@ -38,10 +39,14 @@ class LoadGuard:
 
     def quarantined(self, key: str) -> bool:
         """Return whether ``key`` is not tried at present."""
-        if not self._quarantined_until_s:  # nearly always, and asked for every prediction
-            return False
         until_s = self._quarantined_until_s.get(key)
         return until_s is not None and asyncio.get_running_loop().time() < until_s
+
+    def allowed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        """Return those of some predictions whose keys may be tried at present."""
+        if not self._quarantined_until_s:  # nearly always
+            return predictions
+        return [prediction for prediction in predictions if not self.quarantined(prediction.key)]
 
     async def load(self, key: str, provider: Provider) -> Loaded:
         """Load ``key``, trying again where that may help.
