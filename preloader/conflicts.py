@@ -24,7 +24,7 @@ from preloader.cache import Entry, Store
 from preloader.errors import ConflictError
 from preloader.events import Decision, Prediction, kind_of
 from preloader.gathering import way
-from preloader.ports import HasConflicts, Prioritised, Provider
+from preloader.ports import HasConflicts, Provider, priority_of
 from preloader.scheduling.flights import Flight
 from preloader.telemetry import OpenPreload
 
@@ -197,8 +197,7 @@ class Conflicts:
 
     def _worth(self, key: str, probability: float) -> float:
         provider = self._loader.provider(key)
-        priority = provider.priority(key) if isinstance(provider, Prioritised) else 1.0
-        return probability * provider.cost(key).seconds * priority
+        return probability * provider.cost(key).seconds * priority_of(provider, key)
 
     def _stack(self, entry: Entry) -> list[Entry]:
         """Return an entry and all that stands on it, what stands on others first."""

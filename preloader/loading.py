@@ -6,34 +6,31 @@ This is the half of the manager that moves resources; `preloader.manager` is the
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from preloader.cache import Entry, Store
 from preloader.conflicts import Conflicts
 from preloader.errors import ConfigurationError, ConflictError, LoadError, PreloaderError, UnknownResourceError
-from preloader.events import Prediction, PreloadOutcome, kind_of
+from preloader.events import PreloadOutcome, kind_of
 from preloader.freshness import Freshness
 from preloader.gathering import Gathering
-from preloader.ports import Cost, HasRequirements, Loaded, Prioritised, Provider, Resident
+from preloader.ports import Cost, HasRequirements, Loaded, Provider, priority_of
+from preloader.room import NoRoom, Outlook, Room
 from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots, loading
 from preloader.scheduling.guard import LoadGuard
 from preloader.settings import Settings
 from preloader.telemetry import OpenPreload, logger
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
-Outlook = Callable[[], Mapping[str, Prediction]]
 EndPreload = Callable[[OpenPreload, PreloadOutcome, str], None]
 
 _NOTHING: Mapping[str, Entry] = MappingProxyType({})
-
-
-class NoRoom(LoadError):
-    """Room for a speculative load could be made only at the cost of something worth more, or not at all."""
 
 
 class Loader:
@@ -71,7 +68,7 @@ class Loader:
         self._settings = settings
         self._unloading: dict[asyncio.Task[None], Entry] = {}
         self.conflicts = Conflicts(self, store, providers, outlook)
-        self._outlook = outlook
+        self.room = Room(store, outlook, self.provider, partial(self.evict, for_room=True))
         self._end = end
         self._spawn = spawn
         self._landed = landed
@@ -113,18 +110,11 @@ class Loader:
 
     def loss_s(self, key: str) -> float:
         """Return what making room for a key is expected to cost; see `Budget.loss_s`."""
-        missing = self.cost(key).bytes
-        if missing <= self._store.free_bytes:
-            return 0.0
-        predictions = self._outlook()
-        victims = self._store.victims(missing, predictions)
-        if victims is None:
-            return math.inf
-        return sum(predictions[one.key].p_use_soon * one.load_s for one in victims if one.key in predictions)
+        return self.room.loss_s(self.cost(key).bytes)
 
     def worth_loading(self, preload: OpenPreload) -> bool:
         """Return whether room for a preload exists or is worth making."""
-        return self._victims(preload.key, self.cost(preload.key), preload) is not None
+        return self.room.is_worth_making(preload, self.cost(preload.key))
 
     def start(
         self,
@@ -220,7 +210,7 @@ class Loader:
         if not entry.stored:
             self._retire(entry, unload=entry.admitted or not keep)
         elif self._store.free_bytes < 0:
-            self._shed()
+            self.room.shed()
 
     def resize(self, budget_bytes: int) -> None:
         """Change the store's budget, and evict what no longer fits.
@@ -229,7 +219,7 @@ class Loader:
             ValueError: The budget is below 1.
         """
         self._store.resize(budget_bytes)
-        self._shed()
+        self.room.shed()
 
     async def clear(self, which: Callable[[Entry], bool]) -> None:
         """Evict the entries of a sort that nobody holds, and wait until they are unloaded."""
@@ -360,7 +350,7 @@ class Loader:
         if preload is not None and not preload.ended:
             preload.bytes += entry.bytes
         try:
-            if self._make_room(flight, Cost(entry.load_s, entry.bytes), loaded=True):
+            if self.room.make(flight, Cost(entry.load_s, entry.bytes), loaded=True):
                 self._admit(entry, ttl_s)
             else:
                 self.counts["not_stored"] += 1
@@ -373,8 +363,8 @@ class Loader:
         """Have a provider make a value, in room that is reserved for it; return its entry and its time to live."""
         key, preload, loop = flight.key, flight.preload, asyncio.get_running_loop()
         loading.set(flight)  # in this flight's task, which the loader's inherits from
-        expected, priority = provider.cost(key), _priority(key, provider)
-        if self._make_room(flight, expected):
+        expected, priority = provider.cost(key), priority_of(provider, key)
+        if self.room.make(flight, expected):
             self._store.reserve(key, expected.bytes)
         started_s = loop.time()
         if preload is not None and preload.started_s is None:
@@ -389,46 +379,6 @@ class Loader:
         if ttl_s is not None:
             entry.expires_in(ttl_s, lambda: self.evict(entry, "its time to live ended before it was used"))
         self._store.admit(entry)
-
-    def _make_room(self, flight: Flight[Entry], cost: Cost, *, loaded: bool = False) -> bool:
-        """Evict what must go; return whether there is room now.
-
-        Raises:
-            NoRoom: There is none for a speculative load that has not begun.
-        """
-        preload = None if flight.foreground else flight.preload
-        victims = self._victims(flight.key, cost, preload)
-        if victims is None:
-            if flight.foreground or loaded:
-                return False
-            raise NoRoom("no room that is worth making")
-        for victim in victims:
-            self.evict(victim, f"evicted unused, for {flight.key}", for_room=True)
-        return True
-
-    def _shed(self) -> None:
-        """Evict what a lowered budget no longer has room for, as far as it is not in use."""
-        try:
-            victims = self._store.excess(self._outlook())
-        except Exception:
-            self.counts["eviction_errors"] += 1
-            logger.exception("the eviction policy failed when the budget was lowered")
-            return
-        for victim in victims:
-            self.evict(victim, "evicted unused, for a smaller budget", for_room=True)
-
-    def _victims(self, key: str, cost: Cost, preload: OpenPreload | None) -> list[Entry] | None:
-        if cost.bytes <= self._store.free_bytes:
-            return []
-        predictions = self._outlook()
-        if preload is None:
-            return self._store.victims(cost.bytes, predictions)
-        if key not in predictions:  # hinted, or a dependency: what it is loaded for speaks for it
-            p = preload.probability
-            predictions = {**predictions, key: Prediction(key, (p,), p, p)}
-        priority = _priority(key, self.provider(key))
-        candidate = Resident(key, cost.bytes, cost.seconds, priority, speculative=True)
-        return self._store.victims(cost.bytes, predictions, candidate)
 
     def _retire(self, entry: Entry, *, unload: bool = True) -> None:
         """Let go of an entry's value, and then of what it held.
@@ -464,7 +414,9 @@ class Loader:
             finally:
                 self._let_go(entry)
 
-        task = asyncio.create_task(run(), name=f"retire {entry.key}")
+        context = copy_context()
+        context.run(loading.set, None)  # it is no part of the load that makes room, and is not refused a thread with it
+        task = asyncio.create_task(run(), name=f"retire {entry.key}", context=context)
         self._unloading[task] = entry
         task.add_done_callback(self._unloading.pop)
 
@@ -472,10 +424,6 @@ class Loader:
         self.conflicts.gone(entry)
         for dependency in entry.holds:
             self.unpin(dependency)
-
-
-def _priority(key: str, provider: Provider) -> float:
-    return provider.priority(key) if isinstance(provider, Prioritised) else 1.0
 
 
 def check_providers(providers: Mapping[str, Provider]) -> None:

@@ -239,6 +239,11 @@ class Prioritised(Protocol):
         """
 
 
+def priority_of(provider: Provider, key: str) -> float:
+    """Return the weight of having a provider's ``key`` ready, relative to others at 1.0."""
+    return provider.priority(key) if isinstance(provider, Prioritised) else 1.0
+
+
 class Resident(msgspec.Struct, frozen=True):
     """One resource in the store, or a candidate for it, as policies see it.
 

@@ -2,8 +2,9 @@
 
 A loader is the user's code: it may hang for ever, call ``sys.exit`` or raise what a coroutine must not raise. A pool's
 threads would be used up by a few hung loaders and would keep the interpreter from exiting, so `ThreadExecutor` gives
-each call a daemon thread that can be left behind. Starting one holds the event loop until it runs, 0.1 to 0.2 ms and
-more on a busy machine, so a thread whose call has ended waits a while for the next one.
+each call a daemon thread that can be left behind. Even these are bounded, and a share of them is kept from speculation:
+a need must not fail because what was loaded ahead hangs. Starting a thread holds the event loop until it runs, 0.1 to
+0.2 ms and more on a busy machine, so one whose call has ended waits a while for the next.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from preloader.errors import ClosedError, LoadError
+from preloader.scheduling.flights import loading
 from preloader.telemetry import logger
 
 T = TypeVar("T")
 
 DEFAULT_MAX_THREADS = 64
+_KEPT_FOR_NEEDS = 0.25  # share of the threads that speculation leaves alone
 _MOST_PARKED = 4  # threads that wait for a call, as inferences and small files want one after the other
 _PARKED_S = 10.0
 
@@ -36,6 +39,10 @@ def _stand_in(error: BaseException, function: Callable[..., Any]) -> LoadError:
     stand_in = LoadError(f"{name} raised {type(error).__name__}{error.args!r}, which a loader must not raise")
     stand_in.__cause__ = error
     return stand_in
+
+
+class NoThread(LoadError):
+    """There was no thread for a call, which says nothing about what was to be called."""
 
 
 class InlineExecutor:
@@ -109,7 +116,8 @@ class ThreadExecutor:
     caller. `run` belongs to an event loop; one executor may serve several loops in turn.
 
     Args:
-        max_threads: Largest number of threads alive at once, abandoned ones included.
+        max_threads: Largest number of threads alive at once, abandoned ones included. Loaders that run ahead of a need
+            get none of the last quarter.
     """
 
     def __init__(self, max_threads: int = DEFAULT_MAX_THREADS) -> None:
@@ -136,8 +144,10 @@ class ThreadExecutor:
 
         Raises:
             ClosedError: The executor is closed.
-            LoadError: ``max_threads`` calls are running already, the system grants no further thread, or the function
-                raised something that would stop the loop (`SystemExit`, `KeyboardInterrupt`, `StopIteration`, …).
+            NoThread: ``max_threads`` calls are running already, or as many as speculation may have and this is part of
+                it, or the system grants no further thread.
+            LoadError: The function raised something that would stop the loop (`SystemExit`, `KeyboardInterrupt`,
+                `StopIteration`, …).
         """
         call = _Call(function, args, self._ended)
         self._start(call)
@@ -156,13 +166,20 @@ class ThreadExecutor:
         for place in parked:
             place.put(None)
 
+    def _most(self) -> int:
+        """Return how many threads may be alive for a call from this context."""
+        flight = loading.get()
+        if flight is None or flight.foreground:
+            return self.max_threads
+        return self.max_threads - int(_KEPT_FOR_NEEDS * self.max_threads)
+
     def _start(self, call: _Call) -> None:
         with self._lock:
             if self._closed:
                 raise ClosedError("the executor is closed: it takes no more work")
-            if self._live >= self.max_threads:
-                raise LoadError(
-                    f"all {self.max_threads} threads are busy, {self._abandoned} of them with calls that were given up "
+            if self._live >= (most := self._most()):
+                raise NoThread(
+                    f"all {most} threads are busy, {self._abandoned} of them with calls that were given up "
                     "and still hang: mend the loaders that hang, or raise max_threads"
                 )
             self._live += 1
@@ -177,7 +194,7 @@ class ThreadExecutor:
             threading.Thread(target=self._work, args=(place,), name=name, daemon=True).start()
         except RuntimeError as error:
             self._ended(call)
-            raise LoadError(f"the system grants no thread for a loader: {error}") from error
+            raise NoThread(f"the system grants no thread for a loader: {error}") from error
 
     def _work(self, place: queue.SimpleQueue[_Call | None]) -> None:
         """Body of a thread: run the calls that are handed to it, until none comes for a while."""

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from preloader.errors import LoadError, LoadTimeoutError, QuarantinedError, UnknownResourceError
 from preloader.events import Prediction
 from preloader.ports import Loaded, Provider
+from preloader.scheduling.execution import NoThread
 from preloader.settings import Settings
 from preloader.telemetry import logger
 
@@ -56,12 +57,15 @@ class LoadGuard:
             LoadTimeoutError: The last attempt did not finish in time.
             LoadError: The last attempt raised; the cause is chained.
             UnknownResourceError: There is no such resource; that is not tried again.
+            NoThread: No thread was left to load it on; likewise.
         """
         if self.quarantined(key):
             left_s = self._quarantined_until_s[key] - asyncio.get_running_loop().time()
             raise QuarantinedError(f"{key} failed repeatedly and is not tried again for {left_s:.0f} s")
         try:
             loaded = await self._persist(key, provider)
+        except NoThread:  # which is not the loader's fault
+            raise
         except LoadError:
             self._strike(key)
             raise
@@ -101,6 +105,8 @@ class LoadGuard:
         for attempt in range(self._settings.load_attempts - 1):
             try:
                 return await self._attempt(key, provider)
+            except NoThread:
+                raise
             except LoadError:
                 await asyncio.sleep(min(_MAX_WAIT_S, self._settings.retry_wait_s * 2 ** min(attempt, 16)))
         return await self._attempt(key, provider)
@@ -125,7 +131,7 @@ class LoadGuard:
         if task.cancelled():
             self._fail(key, "its loader was cancelled from within")
         error = task.exception()
-        if isinstance(error, UnknownResourceError):
+        if isinstance(error, UnknownResourceError | NoThread):
             raise error
         if error is not None:
             self._fail(key, f"its loader raised {type(error).__name__}: {error}", error)
