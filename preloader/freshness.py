@@ -52,9 +52,8 @@ class Freshness:
                 raise
             if stale is None:
                 return entry
-            for part in {stale, entry}:
-                if part.stored:
-                    self._evict(part, STALE)
+            for part in dict.fromkeys((stale, entry)):  # in the same order in every run
+                self._evict(part, STALE)
             self._unpin(entry)
         return None
 

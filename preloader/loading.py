@@ -187,7 +187,9 @@ class Loader:
                     preload.bytes -= part.bytes
 
     def evict(self, entry: Entry, reason: str, *, for_room: bool = False) -> None:
-        """Take an entry out of the store; its value is unloaded once nobody holds it."""
+        """Take an entry out of the store, if it is there still; its value is unloaded once nobody holds it."""
+        if not entry.stored:  # a listener to the end of another one has had it evicted
+            return
         if for_room:
             self.counts["evictions"] += 1
             self._store.evict(entry)
@@ -222,11 +224,20 @@ class Loader:
         self.room.shed()
 
     async def clear(self, which: Callable[[Entry], bool]) -> None:
-        """Evict the entries of a sort that nobody holds, and wait until they are unloaded."""
-        while unheld := [entry for entry in self._store.entries() if not entry.pins and which(entry)]:
-            for entry in unheld:
-                self.evict(entry, "cleared unused")
-            await self.unloaded()  # then what these held is unheld
+        """Evict the entries of a sort that nobody holds, and wait until they are unloaded; no later ones."""
+        cleared = dict.fromkeys(entry for entry in self._store.entries() if which(entry))
+        for entry in (queue := list(cleared)):  # what it holds may have left the store, and goes with its last holder
+            new = [held for held in entry.holds if held not in cleared]
+            cleared.update(dict.fromkeys(new))
+            queue += new
+        while True:
+            for entry in cleared:
+                if not entry.pins and which(entry):
+                    self.evict(entry, "cleared unused")
+            leaving = [task for task, entry in self._unloading.items() if entry in cleared]
+            if not leaving:
+                return
+            await asyncio.wait(leaving)
 
     async def unloaded(self) -> None:
         """Wait until every value that was let go of is unloaded."""
@@ -376,9 +387,9 @@ class Loader:
         return Entry(key, loaded, provider, loop.time() - started_s, preload, priority=priority), loaded.ttl_s
 
     def _admit(self, entry: Entry, ttl_s: float | None) -> None:
+        self._store.admit(entry)
         if ttl_s is not None:
             entry.expires_in(ttl_s, lambda: self.evict(entry, "its time to live ended before it was used"))
-        self._store.admit(entry)
 
     def _retire(self, entry: Entry, *, unload: bool = True) -> None:
         """Let go of an entry's value, and then of what it held.

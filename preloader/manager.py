@@ -399,7 +399,7 @@ class PreloadManager:
         """Return a snapshot of everything that is counted."""
         counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
         loader = self._loader
-        loading = (loader, loader.room, loader.guard, loader.freshness, self._relief)
+        loading = (self._store, loader, loader.room, loader.guard, loader.freshness, self._relief)
         for part in (self._speculation, self._inference, self._predictor, *loading):
             counts.update(part.counts)
         counts.update(self._desk.totals() + self._counts)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, KeysView, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from preloader.cache.owners import Owners
 from preloader.events import Prediction
 from preloader.ports import AdaptiveEviction, EvictionPolicy, Loaded, Provider, Resident
-from preloader.telemetry import OpenPreload
+from preloader.telemetry import OpenPreload, logger
+
+T = TypeVar("T")
 
 
 class Entry:
@@ -131,6 +134,9 @@ class Store:
     Args:
         capacity_bytes: The budget.
         eviction: The policy that names victims.
+
+    Attributes:
+        counts: How often the policy failed when it was told something.
     """
 
     def __init__(self, capacity_bytes: int, eviction: EvictionPolicy) -> None:
@@ -141,8 +147,9 @@ class Store:
         self._reserved: dict[str, int] = {}
         self._occupied_bytes = 0
         self._reserved_bytes = 0
+        self.counts: Counter[str] = Counter()
         if self._adaptive is not None:
-            self._adaptive.resized(capacity_bytes)
+            self._tell(self._adaptive.resized, capacity_bytes)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -183,12 +190,12 @@ class Store:
 
     def used(self, entry: Entry) -> None:
         """Tell the policy that ``entry`` was used."""
-        self._eviction.used(entry.key)
+        self._tell(self._eviction.used, entry.key)
 
     def missed(self, key: str) -> None:
         """Tell the policy that ``key`` was needed and is not resident."""
         if self._adaptive is not None:
-            self._adaptive.missed(key)
+            self._tell(self._adaptive.missed, key)
 
     def resize(self, capacity_bytes: int) -> None:
         """Change the budget; `excess` says what must go for it.
@@ -200,7 +207,7 @@ class Store:
             raise ValueError(f"a budget must be at least 1 byte, not {capacity_bytes}")
         self._capacity_bytes = capacity_bytes
         if self._adaptive is not None:
-            self._adaptive.resized(capacity_bytes)
+            self._tell(self._adaptive.resized, capacity_bytes)
 
     def excess(self, predictions: Mapping[str, Prediction]) -> list[Entry]:
         """Return what must go so that the budget holds, as far as pins allow; nothing while it does.
@@ -254,15 +261,16 @@ class Store:
             raise ValueError(f"{entry.key} occupies {entry.bytes} bytes, only {self.free_bytes} are free")
         if entry.key in self._entries:
             raise ValueError(f"{entry.key} is resident already")
+        resident = Resident(entry.key, entry.bytes, entry.load_s, entry.priority, entry.speculative)
+        self._tell(self._eviction.admitted, resident)
         self._entries[entry.key] = entry
         self._occupied_bytes += entry.bytes
         entry.stored = entry.admitted = True
-        self._eviction.admitted(Resident(entry.key, entry.bytes, entry.load_s, entry.priority, entry.speculative))
 
     def evict(self, entry: Entry) -> None:
         """Take a victim out; its value is the caller's to release."""
         if self._adaptive is not None:
-            self._adaptive.evicted(entry.key)
+            self._tell(self._adaptive.evicted, entry.key)
         self.remove(entry)
 
     def remove(self, entry: Entry) -> None:
@@ -270,4 +278,12 @@ class Store:
         del self._entries[entry.key]
         self._occupied_bytes -= entry.bytes
         entry.gone()
-        self._eviction.removed(entry.key)
+        self._tell(self._eviction.removed, entry.key)
+
+    def _tell(self, note: Callable[[T], None], what: T) -> None:
+        """Tell the policy something. If it fails, that is logged and counted: what is resident is the store's."""
+        try:
+            note(what)
+        except Exception:
+            self.counts["eviction_errors"] += 1
+            logger.exception("the eviction policy failed to take note of %s", what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Iterator
@@ -202,7 +203,8 @@ def _answer(watch: select.epoll, call: Callable[[], None]) -> None:
 def _can_read(source: PressureSource) -> bool:
     try:
         source.read()
-    except (OSError, ValueError, AttributeError):
+    except Exception as error:  # whatever this system has there instead must not hide the other sources
+        logger.debug("%s tells nothing of memory here: %r", source.name, error)
         return False
     return True
 
@@ -213,9 +215,10 @@ def _cgroups(root: Path, version: int) -> list[Path]:
     try:
         own = (root / "proc/self/cgroup").read_text().splitlines()
         mounts = (root / "proc/self/mountinfo").read_text().splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return []
-    paths = [path for _, names, path in (line.split(":", 2) for line in own) if controller in names.split(",")]
+    fields = [line.split(":", 2) for line in own if line.count(":") > 1]
+    paths = [path for _, names, path in fields if controller in names.split(",")]
     mounted = next((mount for line in mounts if (mount := _mounted(line, controller))), None)
     if not paths or mounted is None:
         return []
@@ -230,10 +233,17 @@ def _cgroups(root: Path, version: int) -> list[Path]:
 def _mounted(line: str, controller: str) -> tuple[str, str] | None:
     """Return mount point and root of a line of ``mountinfo`` where it is the hierarchy that is looked for."""
     before, _, after = line.partition(" - ")
-    kind, _, *options = after.split()
-    wanted = kind == "cgroup" and controller in options[-1].split(",") if controller else kind == "cgroup2"
-    fields = before.split()
-    return (fields[4], fields[3]) if wanted else None
+    place, described = before.split(), after.split()
+    if len(place) < 5 or len(described) < 3:
+        return None
+    kind, options = described[0], described[-1].split(",")
+    wanted = kind == "cgroup" and controller in options if controller else kind == "cgroup2"
+    return (_unescaped(place[4]), _unescaped(place[3])) if wanted else None
+
+
+def _unescaped(path: str) -> str:
+    """Return a path of ``mountinfo``, which writes blanks and the like as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
 
 
 def _limit(path: Path) -> int | None:

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from preloader.cache import LRUEviction
+from preloader.decision import ThresholdPolicy, WasteBudget
 from preloader.errors import LoadError
 from preloader.events import Preload, PreloadOutcome
 from preloader.scheduling.execution import InlineExecutor
@@ -21,7 +22,8 @@ def test_a_listener_may_observe():
             again.clear()
             scene.observe("go")
 
-    scene = Scene(FakeProvider(costs("a")), {"go": [sure("a")]}, listeners=[listener], settings={"waste_budget": 0.5})
+    generous = WasteBudget(ThresholdPolicy(), 0.5, burst=1e4)  # what is told here is not what it refuses
+    scene = Scene(FakeProvider(costs("a")), {"go": [sure("a")]}, listeners=[listener], policy=generous)
 
     async def script(manager):
         scene.observe("go")
@@ -193,3 +195,91 @@ def test_providers_get_the_managers_executor():
     provider, executor = WantsExecutor(costs("a")), InlineExecutor()
     Scene(provider, executor=executor).run(lambda manager: asyncio.sleep(0))
     assert provider.executor is executor
+
+
+class Forgetful(LRUEviction):
+    """Fails whenever it is told something, though it works."""
+
+    name = "forgetful"
+
+    def resized(self, capacity_bytes):
+        if self._residents:
+            raise ZeroDivisionError("resized")
+
+    def missed(self, key):
+        raise ZeroDivisionError("missed")
+
+    def evicted(self, key):
+        raise ZeroDivisionError("evicted")
+
+    def admitted(self, resident):
+        super().admitted(resident)
+        raise ZeroDivisionError("admitted")
+
+    def used(self, key):
+        super().used(key)
+        raise ZeroDivisionError("used")
+
+    def removed(self, key):
+        super().removed(key)
+        raise ZeroDivisionError("removed")
+
+
+def test_an_eviction_policy_that_fails_when_told_something_harms_nobody(caplog):
+    caplog.set_level(logging.CRITICAL, "preloader")
+    provider = FakeProvider(costs("a", "b"))
+    scene = Scene(provider, settings={"budget_bytes": 150}, eviction=Forgetful())
+
+    async def script(manager):
+        first = await manager.get("component:a")
+        assert await manager.get("component:a") is first  # used
+        assert first not in provider.unloaded
+        await manager.get("component:b")  # evicts
+        manager.resize(140)
+
+    scene.run(script)
+    provider.assert_all_unloaded()
+    assert manager_count(scene, "eviction_errors") == 9  # missed, admitted, used; missed, evicted, removed, admitted; …
+
+
+def test_a_listener_may_resize_while_others_are_being_evicted():
+    def listener(ended):
+        if isinstance(ended, Preload) and ended.outcome is PreloadOutcome.WASTED:
+            scene.manager.resize(50)
+
+    answers = {"go": [sure("a"), sure("b"), sure("c")]}
+    scene = Scene(FakeProvider(costs("a", "b", "c")), answers, listeners=[listener], settings={"budget_bytes": 300})
+
+    async def script(manager):
+        scene.observe("go")
+        await asyncio.sleep(5.0)
+        manager.resize(99)
+        assert manager.statistics().residents == 0
+
+    scene.run(script)
+    scene.provider.assert_all_unloaded()
+    assert [outcome for _, outcome, _ in scene.preloads()] == [PreloadOutcome.WASTED] * 3
+
+
+def test_clearing_ends_though_others_keep_being_unloaded():
+    class Lingering(FakeProvider):
+        async def unload(self, key, value):
+            await asyncio.sleep(0.7)
+            await super().unload(key, value)
+
+    scene = Scene(Lingering(costs("a", "b", "c", seconds=0.5)), settings={"budget_bytes": 250})
+
+    async def script(manager):
+        async def displace():
+            for name in "abc" * 100:
+                await manager.get(f"component:{name}")
+
+        others = asyncio.create_task(displace())
+        await asyncio.sleep(3.2)
+        async with asyncio.timeout(1.0):  # what was there is unloaded in 0.7 s
+            await manager.clear()
+        others.cancel()
+        await asyncio.wait([others])
+
+    scene.run(script)
+    scene.provider.assert_all_unloaded()

@@ -103,6 +103,27 @@ def test_a_path_that_is_only_the_hosts_is_looked_for_at_the_mount(tmp_path):
 
 
 @linux
+@pytest.mark.parametrize(
+    ("cgroup", "mounts"),
+    [
+        ("nonsense\n", ""),
+        ("0::/a\n", "31 23 - cgroup2\n - \n\n31 23 0:28 / /sys\n"),
+        ("4:memory:/a", "1 2 3 4 5 - cgroup"),
+    ],
+)
+def test_cgroup_files_that_make_no_sense_hide_no_other_source(tmp_path, cgroup, mounts):
+    machine(tmp_path, cgroup, mounts)
+    assert set(found(tmp_path)) == {"system", "psi"}
+
+
+@linux
+def test_a_mount_point_with_a_blank_is_found(tmp_path):
+    machine(tmp_path, "0::/a\n", r"31 23 0:28 / /my\040groups rw - cgroup2 cgroup2 rw")
+    v2(tmp_path / "my groups/a", 75, maximum=100)
+    assert found(tmp_path)["cgroup v2"].used == 0.75
+
+
+@linux
 def test_without_proc_the_system_is_all_there_is(tmp_path):
     assert set(found(tmp_path)) == {"system"}
     assert 0.0 < SystemMemory().read().used < 1.0
