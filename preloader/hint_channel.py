@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import math
 import mmap
 import os
+import stat
 import struct
 import time
 from collections import Counter
@@ -47,6 +49,8 @@ STALLED_S = 1.0
 """What is being put for longer belongs to a producer that died. A put takes a microsecond."""
 
 _BATCH = 64
+_ABANDONED_S = 60.0  # what is younger may be about to be locked
+_PREFIX = "preloader-hints-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is a folder of our own that nobody else may enter
 
 
@@ -179,9 +183,25 @@ def _make_folder() -> Path:
     """Make a folder that this user alone may enter, in memory where that is a place for files."""
     in_memory = _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK | os.X_OK)
     parent = _SHARED_MEMORY if in_memory else Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108
-    folder = parent / f"preloader-hints-{os.urandom(8).hex()}"
+    _remove_abandoned(parent)
+    folder = parent / f"{_PREFIX}{os.urandom(8).hex()}"
     folder.mkdir(mode=0o700)
     return folder
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what killed managers of this user have left: nobody holds the lock of the memory there any more."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # not left at all, or removed by another manager
+            about = folder.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
+                fd = os.open(folder / MEMORY_NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    if time.time() - os.fstat(fd).st_mtime > _ABANDONED_S:
+                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        _remove(folder)
+                finally:
+                    os.close(fd)
 
 
 def _remove(folder: Path) -> None:
@@ -192,8 +212,10 @@ def _remove(folder: Path) -> None:
 
 
 def _shared_memory(path: Path, length: int) -> mmap.mmap:
+    """Make a file and map it; it is locked as long as it is mapped, or this process lives."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
         os.ftruncate(fd, length)
         return mmap.mmap(fd, length)
     finally:

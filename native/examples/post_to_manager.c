@@ -10,6 +10,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +24,16 @@
 typedef struct header { /* what the file begins with */
     char magic[8];
     uint32_t version;
-    volatile uint32_t generation;
+    uint32_t generation;
     int64_t epoch_ns;
     uint64_t ring_offset, ring_bytes, keys_offset, keys_bytes;
     uint32_t keys;
 } header;
 
 typedef struct channel {
-    const header *header;
+    header found; /* as it was when it was checked: somebody might write over it later */
+    const volatile uint32_t *generation;
+    const unsigned char *keys;
     preloader_ring ring;
     int wake_fd;
 } channel;
@@ -51,9 +54,10 @@ static const char *open_channel(channel *opened, const char *folder) {
     char path[4096];
     size_t length;
     char *memory = map(folder, &length);
-    const header *found = (const header *)memory;
-    if (!memory || length < sizeof *found || memcmp(found->magic, "PRELHINT", 8) != 0 || found->version != 1)
-        return "there is no channel of hints";
+    header *found = &opened->found;
+    if (!memory || length < sizeof *found) return "there is no channel of hints";
+    memcpy(found, memory, sizeof *found);
+    if (memcmp(found->magic, "PRELHINT", 8) != 0 || found->version != 1) return "there is no channel of hints";
     if (found->ring_offset > length || found->ring_bytes > length - found->ring_offset ||
         found->keys_offset > length || found->keys_bytes > length - found->keys_offset)
         return "the channel is damaged";
@@ -62,15 +66,15 @@ static const char *open_channel(channel *opened, const char *folder) {
     snprintf(path, sizeof path, "%s/wake", folder);
     opened->wake_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (opened->wake_fd < 0) return "the channel's FIFO cannot be opened";
-    opened->header = found;
+    opened->generation = (const volatile uint32_t *)(void *)(memory + offsetof(header, generation));
+    opened->keys = (const unsigned char *)memory + found->keys_offset;
     return NULL;
 }
 
 /* Return the id of a key; -1 where the channel was not opened for it. */
 static int64_t id_of(const channel *opened, const char *key) {
-    const unsigned char *at = (const unsigned char *)opened->header + opened->header->keys_offset;
-    const unsigned char *end = at + opened->header->keys_bytes;
-    for (uint32_t id = 0; id < opened->header->keys && end - at >= 2; id++) {
+    const unsigned char *at = opened->keys, *end = at + opened->found.keys_bytes;
+    for (uint32_t id = 0; id < opened->found.keys && end - at >= 2; id++) {
         size_t length = at[0] | (size_t)at[1] << 8;
         at += 2;
         if ((size_t)(end - at) < length) break;
@@ -84,7 +88,7 @@ static uint32_t deadline_ms(const channel *opened, double ttl_s) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    uint32_t deadline = (uint32_t)((now_ns - opened->header->epoch_ns) / 1000000 + (int64_t)(1000 * ttl_s));
+    uint32_t deadline = (uint32_t)((now_ns - opened->found.epoch_ns) / 1000000 + (int64_t)(1000 * ttl_s));
     return deadline ? deadline : 1; /* 0 would be never */
 }
 
@@ -92,7 +96,7 @@ static preloader_posted post(const channel *opened, uint32_t id, double probabil
     static const uint64_t one = 1;
     uint32_t asleep;
     preloader_posted posted = preloader_post(&opened->ring, id, probability, steps, deadline_ms(opened, ttl_s),
-                                             opened->header->generation, &asleep);
+                                             *opened->generation, &asleep);
     if (asleep && write(opened->wake_fd, &one, sizeof one) < 0) return posted; /* a FIFO that is full was rung enough */
     return posted;
 }

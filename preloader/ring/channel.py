@@ -85,15 +85,14 @@ class HintSender:
         ring = shareable_ring()
         try:
             with (folder / MEMORY_NAME).open("r+b") as file:
-                self._memory = mmap.mmap(file.fileno(), 0)
-            self._header = _read_header(self._memory)
-            self.keys = _read_keys(self._memory, self._header)
+                memory = mmap.mmap(file.fileno(), 0)
+            self._header = _read_header(memory)
+            self.keys = _read_keys(memory, self._header)
             end = self._header.ring_offset + self._header.ring_bytes
             wake_fd = open_wake(folder)
             try:
-                self._ring: Ring | None = ring.attach(
-                    memoryview(self._memory)[self._header.ring_offset : end], wake_fd=wake_fd
-                )
+                attached = ring.attach(memoryview(memory)[self._header.ring_offset : end], wake_fd=wake_fd)
+                self._opened: tuple[Ring, mmap.mmap] | None = attached, memory
             finally:
                 os.close(wake_fd)
         except (OSError, ValueError, struct.error) as error:
@@ -125,19 +124,19 @@ class HintSender:
             ValueError: The probability, the steps or the time to live are out of range.
             ClosedError: The sender was closed.
         """
-        if self._ring is None:
+        if (opened := self._opened) is None:
             raise ClosedError("the sender of hints was closed: make a new one")
+        ring, memory = opened  # both stay until this is over, though another thread may close the sender
         number = self._ids.get(key)
         if number is None:
             raise UnknownResourceError(f"this channel was not opened for {key!r}: name it where the manager opens it")
         now_ms = (time.monotonic_ns() - self._header.epoch_ns) / 1e6
-        (generation,) = struct.unpack_from("<I", self._memory, GENERATION_OFFSET)
-        return self._ring.try_put(number, float(probability), steps, 0, deadline_ms(now_ms, ttl_s), generation)
+        (generation,) = struct.unpack_from("<I", memory, GENERATION_OFFSET)
+        return ring.try_put(number, float(probability), steps, 0, deadline_ms(now_ms, ttl_s), generation)
 
     def close(self) -> None:
-        """Let the memory go."""
-        self._ring = None
-        self._memory.close()
+        """Let the memory go, as soon as no other thread posts any more."""
+        self._opened = None
 
 
 def shareable_ring() -> type[Ring]:

@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,37 @@ def test_what_cannot_be_posted_is_refused_by_name():
     asyncio.run(main())
 
 
+def test_a_sender_may_be_closed_while_threads_post():
+    async def main():
+        async with opened() as (_, channel):
+            senders = [HintSender(channel.path) for _ in range(8)]
+            met, begun = [], threading.Barrier(2)
+
+            def post_until_refused(sender):
+                begun.wait()
+                try:
+                    while True:
+                        sender.post(KEYS[0], 0.9)
+                except Exception as error:  # whatever it is, it is what is tested
+                    met.append(type(error))
+
+            for sender in senders:
+                posting = threading.Thread(target=post_until_refused, args=(sender,))
+                posting.start()
+                begun.wait()
+                await asyncio.sleep(0.001)
+                sender.close()
+                posting.join()
+            assert met == [ClosedError] * len(senders)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        asyncio.run(main())
+    finally:
+        sys.setswitchinterval(before)
+
+
 @pytest.mark.parametrize(
     ("keys", "capacity", "error", "message"),
     [
@@ -229,34 +261,69 @@ def test_a_producer_killed_in_mid_put_is_skipped():
 
 
 FLOODS = """
-import sys
+import os, signal, sys, time
 from preloader.ring.channel import HintSender
-with HintSender(sys.argv[1]) as sender:
-    print("ready", flush=True)
-    while True:
-        sender.post("component:stt", 0.97)
+
+def flood():
+    with HintSender(sys.argv[1]) as sender:
+        while True:
+            sender.post("component:stt", 0.97)
+
+for _ in range(20):
+    flooding = []
+    for _ in range(2):
+        flooding.append(os.fork())
+        if not flooding[-1]:
+            flood()
+    time.sleep(0.02)
+    for one in flooding:
+        os.kill(one, signal.SIGKILL)
+        os.waitpid(one, 0)
 """
 
 
 def test_producers_killed_at_any_moment_leave_a_channel_that_works():
     async def main():
         async with opened(capacity=8) as (manager, channel):
-            for _ in range(3):
-                flooding = [
-                    await asyncio.create_subprocess_exec(
-                        sys.executable, "-c", FLOODS, str(channel.path), stdout=subprocess.PIPE
-                    )
-                    for _ in range(2)
-                ]
-                for one in flooding:
-                    assert await one.stdout.readline() == b"ready\n"
-                await asyncio.sleep(0.02)
-                for one in flooding:
-                    one.kill()
-                    await one.wait()
+            run = await asyncio.create_subprocess_exec(sys.executable, "-c", FLOODS, str(channel.path))
+            assert await run.wait() == 0
             with HintSender(channel.path) as sender:
                 await until(lambda: sender.post("component:tts", 0.97))
                 await until(lambda: resident(manager) == 2)
+
+    asyncio.run(main())
+
+
+LEAVES = """
+import asyncio, os, signal
+from preloader.hint_channel import HintChannel
+from preloader.hints import HintClock
+
+async def main():
+    clock = HintClock()
+    clock.start(asyncio.get_running_loop())
+    print(HintChannel(["component:a"], 8, clock).path, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_what_a_killed_manager_left_is_removed_and_what_is_in_use_is_not():
+    killed = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    left = Path(killed.stdout.strip())
+
+    def there(*folders):
+        return [folder.exists() for folder in folders]
+
+    async def main():
+        async with opened() as (_, young):
+            assert there(left, young.path) == [True, True]  # for a minute, since it might be about to be locked
+            for path in (left, young.path):
+                os.utime(path / layout.MEMORY_NAME, (0, 0))
+            async with opened():
+                assert there(left, young.path) == [False, True]
 
     asyncio.run(main())
 
