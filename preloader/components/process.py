@@ -61,13 +61,35 @@ class WarmProcess:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.process.wait(), grace_s)
         finally:
-            self._signal(signal.SIGKILL)  # its children may outlive it
+            self._signal(signal.SIGKILL)
             self._transport.close()
         await self.process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of zombies
-            os.killpg(self.process.pid, number)
+        if self.is_running:  # later its number may be another's; `_Protocol` has ended whom it left behind
+            _signal_group(self.process.pid, number)
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Ends what a program has started as soon as it has ended itself, while its number can be no other group's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_LINE_BYTES, loop=loop)
+        self._pid = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._pid = transport.get_pid() or 0
+        super().connection_made(transport)
+
+    def process_exited(self) -> None:
+        _signal_group(self._pid, signal.SIGKILL)
+        super().process_exited()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of zombies
+        os.killpg(pid, number)
 
 
 class ProcessLoader:
@@ -124,7 +146,7 @@ class ProcessLoader:
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.subprocess_exec(
-                lambda: SubprocessStreamProtocol(limit=_LINE_BYTES, loop=loop),
+                lambda: _Protocol(loop),
                 *self._command,
                 stdin=PIPE,
                 stdout=PIPE,

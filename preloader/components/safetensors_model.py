@@ -25,6 +25,8 @@ from preloader.ndarray import NDArray
 from preloader.ports import Cost, Executor
 
 _MAX_HEADER_BYTES = 100_000_000  # as the reference has it
+_MAX_DIMENSIONS = 64  # as NumPy has it; the product of millions of lengths would take for ever
+_MAX_BYTES = 2**63 - 1  # NumPy's, too: it looks at all lengths but the empty ones
 _TYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -171,10 +173,20 @@ def _check_places(tensors: Mapping[str, _Tensor], size: int, name: str) -> None:
         if dtype is None:
             raise LoadError(f"the tensor {shown(key)} in {name!r} is of an unknown type, {shown(tensor.dtype)}")
         begin, stop = tensor.data_offsets
-        if begin != end or min(tensor.shape, default=0) < 0:
+        if begin != end:
             raise LoadError(f"the tensor {shown(key)} in {name!r} begins at {begin}, where {end} would be right")
-        if stop - begin != prod(tensor.shape) * np.dtype(dtype).itemsize:
+        each = np.dtype(dtype).itemsize
+        if not _is_possible(tensor.shape, each):
+            raise LoadError(f"the tensor {shown(key)} in {name!r} has a shape that no array can have")
+        if stop - begin != prod(tensor.shape) * each:
             raise LoadError(f"the tensor {shown(key)} in {name!r} has {stop - begin} bytes, which its shape does not")
         end = stop
     if end != size:
         raise LoadError(f"{name!r} is damaged: its tensors have {end:,} bytes, and there are {size:,}")
+
+
+def _is_possible(shape: tuple[int, ...], itemsize: int) -> bool:
+    """Return whether NumPy could have an array of a shape, be it empty."""
+    if len(shape) > _MAX_DIMENSIONS or min(shape, default=0) < 0:
+        return False
+    return prod(filter(None, shape)) * itemsize <= _MAX_BYTES

@@ -276,6 +276,22 @@ def test_a_program_that_has_ended_is_started_again(tmp_path):
     play(registry, body)
 
 
+def test_what_a_program_that_ends_leaves_behind_is_ended_then_and_its_number_not_used_later(monkeypatch):
+    leaves = f"{ECHO.split('for line')[0]}\ninput()"
+
+    async def main():
+        loaded = await ProcessLoader([sys.executable, "-c", leaves], "^ready").load(executor := ThreadExecutor())
+        child = int(loaded.value.ready_line.split()[-1])
+        loaded.value.stdin.write(b"\n")
+        await loaded.value.process.wait()
+        until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+        monkeypatch.setattr(os, "killpg", lambda *arguments: pytest.fail("by now it may be another's"))
+        await loaded.value.stop()
+        await executor.aclose()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("command", "ready", "reason"),
     [
