@@ -66,6 +66,7 @@ class Loader:
         self._requires = {kind: one.requires for kind, one in providers.items() if isinstance(one, HasRequirements)}
         self._store = store
         self._settings = settings
+        self._workers = settings.loaders or max(settings.tier_workers)  # what a need may have loaded at once
         self._unloading: dict[asyncio.Task[None], Entry] = {}
         self.conflicts = Conflicts(self, store, providers, outlook)
         self.room = Room(store, outlook, self.provider, partial(self.evict, for_room=True))
@@ -101,12 +102,21 @@ class Loader:
         return self.provider(key).cost(key).seconds
 
     def cost(self, key: str) -> Cost:
-        """Return the expected cost of a key with its dependencies, as far as they are not resident."""
-        provider = self.provider(key)
-        costs = [
-            self.provider(part).cost(part) for part in (*provider.dependencies(key), key) if part not in self._store
-        ]
-        return Cost(sum(cost.seconds for cost in costs), sum(cost.bytes for cost in costs))
+        """Return the expected cost of a key with its dependencies, as far as they are not resident.
+
+        They load in parallel: its seconds are those of the longest path, or of all divided among the workers.
+        """
+        parts = [part for part in (*self.provider(key).dependencies(key), key) if part not in self._store]
+        costs = {part: self.provider(part).cost(part) for part in parts}
+        ready_s: dict[str, float] = {}
+        for part in parts if len(parts) > 1 else ():
+            before_s = max((ready_s[one] for one in self._direct(part) if one in ready_s), default=0.0)
+            ready_s[part] = before_s + costs[part].seconds
+        total_s = sum(cost.seconds for cost in costs.values())
+        return Cost(
+            max(ready_s.get(key, total_s), total_s / self._workers),
+            sum(cost.bytes for cost in costs.values()),
+        )
 
     def loss_s(self, key: str) -> float:
         """Return what making room for a key is expected to cost; see `Budget.loss_s`."""
@@ -344,7 +354,7 @@ class Loader:
         if flight.host is not None:  # it has the one slot that it was lent
             return 1
         if flight.foreground or flight.preload is None:
-            return self._settings.loaders or max(self._settings.tier_workers)
+            return self._workers
         return self._settings.tier_workers[flight.preload.tier]
 
     async def _load_alone(self, flight: Flight[Entry], provider: Provider) -> Entry:

@@ -324,3 +324,16 @@ def test_a_hit_counts_the_preloads_of_what_it_stands_on_however_deep():
 
     run(scene, play)
     assert scene.preloads == [("n20", PreloadOutcome.USED)]
+
+
+@pytest.mark.parametrize(("loaders", "is_ready"), [(None, True), (1, False)])
+def test_a_preload_is_expected_to_take_as_long_as_its_longest_path_or_its_share_of_the_workers(loaders, is_ready):
+    scene = Scene(provider_of(DIAMOND), settings={"loaders": loaders})
+
+    async def script(manager):
+        manager.hint(key("top"), 0.95, ttl_s=3.5)  # in parallel it takes 3 s, one after the other 4
+        await asyncio.sleep(3.2)
+        return manager.statistics().residents
+
+    assert run(scene, script) == (4 if is_ready else 0)
+    assert (scene.reasons() == ["cannot be ready before its deadline"]) is not is_ready
