@@ -114,8 +114,13 @@ class LoadGuard:
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(_contained(work, name), name=name)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # looked at here: it may be left behind
+            logger.debug("%s ended with %r", task.get_name(), error)
 
     async def _attempt(self, key: str, provider: Provider) -> Loaded:
         task = self._run(lambda: _checked(provider, key), f"load {key}")

@@ -1,6 +1,7 @@
 """Loads that raise, hang or lie, on virtual time."""
 
 import asyncio
+import gc
 import logging
 
 import pytest
@@ -201,3 +202,27 @@ def test_an_unload_that_hangs_is_given_up_after_the_timeout():
         await guard.aclose(1.0)
 
     run_virtual(main())
+
+
+def test_what_is_left_behind_and_fails_later_is_no_error_of_asyncio(caplog):
+    class Spiteful(FakeProvider):
+        async def load(self, key):
+            return await self.unload(key, None)
+
+        async def unload(self, key, value):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise OSError("so there") from None
+
+    async def main():
+        guard, provider = guard_of(), Spiteful({A: Cost(0.0, 1)})
+        await guard.unload(A, provider, None)
+        with pytest.raises(LoadTimeoutError):
+            await guard.load(A, provider)
+        await guard.aclose(0.0)
+        await asyncio.sleep(1.0)
+
+    run_virtual(main())
+    gc.collect()  # asyncio tells of errors that nobody has looked at when their tasks are forgotten, in any later test
+    assert not [record for record in caplog.records if record.name == "asyncio"]
