@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 
 from preloader.events import Preload, PreloadOutcome, Tier
+from preloader.logodds import LogOddsShifts
 
 _BIN = 0.7  # how wide a bin of stated log-odds is: .9 and .99 are far apart
 _SUREST = 7.0  # log-odds beyond which all are alike
@@ -22,27 +23,24 @@ class TrackRecord:
     A predictor may be right that something is used within ten items, and the preload still be lost, since it was
     evicted, preempted or late; and where the world has drifted it overstates some keys and understates others. Only
     outcomes tell. The first correction is the mean of a Beta posterior whose prior is what was stated. The second
-    shifts its log-odds by what the key's own outcomes say: a logistic regression of one weight with a Gaussian prior,
-    updated by one Newton step an outcome.
+    shifts its log-odds by what the key's own outcomes say (`preloader.logodds`).
     """
 
     def __init__(self) -> None:
         self._used: defaultdict[tuple[Tier, int], float] = defaultdict(float)
         self._ended: defaultdict[tuple[Tier, int], float] = defaultdict(float)
-        self._keys: OrderedDict[str, tuple[float, float]] = OrderedDict()  # shift of log-odds, precision
+        self._shifts = LogOddsShifts(alike=_ALIKE, fading=_FADING, keys=_KEYS)
 
     def corrected(self, key: str, tier: Tier, probability: float) -> float:
         """Return P(used) of a preload, given what was stated and how that turned out before."""
-        alike = self._alike(tier, probability)
-        shift, _ = self._keys.get(key, (0.0, _ALIKE))
-        return _shifted(alike, shift)
+        return self._shifts.shifted(key, self._alike(tier, probability))
 
     def enter(self, preload: Preload) -> None:
         """Enter an outcome; one that says nothing about a probability (failed, dropped) is passed over."""
         if preload.outcome not in (PreloadOutcome.USED, PreloadOutcome.WASTED) or not 0.0 <= preload.probability <= 1.0:
             return
         is_used = preload.outcome is PreloadOutcome.USED
-        self._enter_key(preload.key, self._alike(preload.tier, preload.probability), is_used)
+        self._shifts.learn(preload.key, self._alike(preload.tier, preload.probability), is_used)
         cell = _cell(preload.tier, preload.probability)
         if self._ended[cell] >= _MEMORY:
             self._ended[cell] /= 2.0
@@ -53,21 +51,6 @@ class TrackRecord:
     def _alike(self, tier: Tier, probability: float) -> float:
         cell = _cell(tier, probability)
         return (_TRUST * probability + self._used[cell]) / (_TRUST + self._ended[cell])
-
-    def _enter_key(self, key: str, alike: float, is_used: bool) -> None:
-        shift, precision = self._keys.pop(key, (0.0, _ALIKE))
-        chance = _shifted(alike, shift)
-        precision = _ALIKE + _FADING * (precision - _ALIKE) + chance * (1.0 - chance)
-        shift += (is_used - chance - (1.0 - _FADING) * _ALIKE * shift) / precision
-        self._keys[key] = (shift, precision)
-        if len(self._keys) > _KEYS:
-            self._keys.popitem(last=False)
-
-
-def _shifted(probability: float, shift: float) -> float:
-    if shift == 0.0 or not 0.0 < probability < 1.0:
-        return probability
-    return 1.0 / (1.0 + (1.0 - probability) / probability * math.exp(-shift))
 
 
 def _cell(tier: Tier, probability: float) -> tuple[Tier, int]:

@@ -6,6 +6,7 @@ import pytest
 
 from preloader.cache.accuracy import UseRecord
 from preloader.events import Prediction
+from preloader.outlook import Outlook
 
 SLOT = ("u", "s")
 
@@ -98,3 +99,27 @@ def test_its_memory_is_bounded():
     assert len(record._windows) <= 256
     assert len(record._shifts) <= 4_096
     assert max(len(window.stated) for window in record._windows.values()) <= 32
+
+
+def test_the_outlook_is_that_of_the_session_that_is_surest_and_holds_for_dependencies():
+    outlook = Outlook(lambda key: ["component:base"] if key != "component:base" else [], 3, ("component",))
+    for session, stated in (("s", {"a": 0.4, "b": 0.7}), ("t", {"a": 0.6, "base": 0.2})):
+        outlook.update(("u", session), [prediction(name, p) for name, p in stated.items()])
+    expected = {key.removeprefix("component:"): one.p_use_soon for key, one in outlook.merged().items()}
+    assert expected == {"a": 0.6, "b": 0.7, "base": 0.7}
+    outlook.forget(("u", "s"))
+    assert {key[10:]: one.p_use_soon for key, one in outlook.merged().items()} == {"a": 0.6, "base": 0.6}
+
+
+def test_known_kinds_change_nothing_of_what_is_watched():
+    told, untold = UseRecord(3, ("component", "file")), UseRecord(3)
+    rng = random.Random(3)
+    for _ in range(500):
+        predictions = [
+            Prediction(f"{kind}:x", (0.8,), 0.8, 0.8) for kind in ("component", "file") if rng.random() < 0.7
+        ]
+        came = f"{rng.choice(('component', 'file'))}:{rng.choice('xy')}"
+        for record in (told, untold):
+            record.stated(("u", "s"), predictions)
+            record.came(("u", "s"), came)
+    assert told.corrected("file:x", 0.8) == untold.corrected("file:x", 0.8) != 0.8
