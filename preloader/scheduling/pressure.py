@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -228,7 +229,10 @@ def _read_all(sources: Sequence[PressureSource]) -> dict[str, Reading]:
     readings: dict[str, Reading] = {}
     for source in sources:
         try:
-            readings[source.name] = source.read()
+            reading = source.read()
+            if math.isnan(reading.used or 0.0) or math.isnan(reading.stalled or 0.0):  # which would pass for the worst
+                raise ValueError(f"no number in {reading}")
+            readings[source.name] = reading
         except Exception as error:
             logger.debug("the pressure source %s cannot be read: %r", source.name, error)
     return readings

@@ -90,6 +90,18 @@ def test_a_source_that_fails_is_counted_and_the_level_stays():
     run_virtual(main())
 
 
+@pytest.mark.parametrize("reading", [Reading(used=float("nan")), Reading(stalled=float("nan"))])
+def test_what_is_no_number_is_an_error_and_no_emergency(reading):
+    async def main():
+        options = {"interval_s": 1.0, "calm_s": 0.0, "used": USED, "stalled": STALLED}
+        source = SimulatedPressure(reading)
+        monitor = PressureMonitor([source], InlineExecutor(), respond=lambda level, before: None, **options)
+        assert await monitor.look() is LOW
+        assert monitor.statistics().errors == 1
+
+    run_virtual(main())
+
+
 def test_it_looks_more_often_the_worse_it_is():
     async def main():
         looks = []
