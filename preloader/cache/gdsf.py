@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from preloader.cache.lru import FirstUses, LRUEviction, take
+from preloader.cache.lfu import LFUEviction
+from preloader.cache.lru import take
 from preloader.events import Prediction
 from preloader.ports import Resident
 
 
-class GDSFEviction(LRUEviction):
+class GDSFEviction(LFUEviction):
     """Evicts the smallest clock + uses × seconds to reload ÷ bytes, and of equals the least recently used.
 
     The clock stands at the highest priority that was ever evicted; a resident's priority holds the clock of its latest
-    use, so that what was popular once grows old. Uses are counted while resident.
+    use, so that what was popular once grows old. Uses are counted while resident, as LFU does.
 
     As in the paper, a candidate that would itself rank below its victims is refused. A need is not: it is in use when
     it is stored. So a needed resource is ranked after its victims have moved the clock, as in GreedyDual-Size (Cao and
@@ -25,9 +26,7 @@ class GDSFEviction(LRUEviction):
     def __init__(self) -> None:
         super().__init__()
         self._clock = 0.0
-        self._uses: dict[str, int] = {}
         self._priorities: dict[str, float] = {}
-        self._first_uses = FirstUses()
 
     def resized(self, capacity_bytes: int) -> None:
         """See `AdaptiveEviction`: the budget plays no part."""
@@ -38,14 +37,11 @@ class GDSFEviction(LRUEviction):
     def admitted(self, resident: Resident) -> None:
         """See `EvictionPolicy`."""
         super().admitted(resident)
-        self._uses[resident.key] = 1
         self._priorities[resident.key] = self._priority(resident, 1)
-        self._first_uses.admitted(resident)
 
     def used(self, key: str) -> None:
         """See `EvictionPolicy`."""
         super().used(key)
-        self._uses[key] += not self._first_uses.is_first(key)
         self._priorities[key] = self._priority(self._residents[key], self._uses[key])
 
     def evicted(self, key: str) -> None:
@@ -55,8 +51,7 @@ class GDSFEviction(LRUEviction):
     def removed(self, key: str) -> None:
         """See `EvictionPolicy`."""
         super().removed(key)
-        del self._uses[key], self._priorities[key]
-        self._first_uses.removed(key)
+        del self._priorities[key]
 
     def victims(
         self,
