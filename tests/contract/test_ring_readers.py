@@ -243,6 +243,16 @@ def test_what_cannot_be_is_refused(make):
 
 
 @every_ring
+def test_a_closed_reader_makes_room_for_another(make):
+    ring = make(4)
+    readers = [Reader(ring) for _ in range(32)]
+    with pytest.raises(ValueError, match="32"):
+        Reader(ring)
+    readers[7].close()
+    assert Reader(ring)
+
+
+@every_ring
 def test_descriptors_and_rings_do_not_pile_up(make):
     def descriptors():
         return len(list(Path("/dev/fd").iterdir()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from preloader.ring import DTYPE, Record, twin
@@ -306,6 +306,8 @@ def test_memory_that_cannot_be_a_rings_is_refused(make):
 
 @every_ring
 @given(st.lists(st.tuples(st.integers(0, 1_000), st.binary(min_size=1, max_size=16)), min_size=1, max_size=6))
+@example([(TAIL, (99).to_bytes(8, "little"))])
+@example([(HEAD, (1 << 63).to_bytes(8, "little"))])
 @settings(derandomize=True, max_examples=60, deadline=None)
 def test_whatever_is_written_over_it_nothing_outside_is_touched(make, scribbles):
     memory = mmap.mmap(-1, 4_096)

@@ -18,6 +18,7 @@ import pytest
 from preloader import ConfigurationError, PreloadManager, Settings, UnknownResourceError
 from preloader.errors import ClosedError
 from preloader.hint_channel import HintChannel
+from preloader.hints import HintClock
 from preloader.ports import Cost
 from preloader.ring import BACKEND, Record, Ring
 from preloader.ring import channel as layout
@@ -256,6 +257,50 @@ def test_a_producer_killed_in_mid_put_is_skipped():
                 assert sender.post("component:tts", 0.97)
                 await until(lambda: resident(manager) == 1)
             assert counts(manager)["hints_stalled"] == 2
+
+    asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def alone(capacity):
+    """A channel without a manager, and its ring as another process has it."""
+    clock = HintClock()
+    clock.start(asyncio.get_running_loop())
+    channel = HintChannel(KEYS, capacity, clock)
+    try:
+        yield channel, *ring_of(channel)
+    finally:
+        channel.close()
+
+
+def test_all_that_was_claimed_a_while_ago_is_skipped_at_once_and_nothing_newer():
+    def claim(memory, slots):
+        (tail,) = struct.unpack_from("<Q", memory, layout.RING_OFFSET + 128)
+        struct.pack_into("<Q", memory, layout.RING_OFFSET + 128, tail + slots)
+
+    async def main():
+        async with alone(64) as (channel, memory, _):
+            skipped = []
+            for newer in (30, 5, 0):
+                claim(memory, newer)
+                channel._skip_stalled()
+                skipped.append(channel.counts["hints_stalled"])
+            assert skipped == [0, 30, 35]
+
+    asyncio.run(main())
+
+
+def test_a_flood_is_taken_in_turn_with_the_loops_other_work():
+    async def main():
+        async with alone(256) as (channel, _, ring):
+            ring.put_many([Record(0, 0.9, 1)] * 256)
+            taken = []
+            draining = asyncio.create_task(channel.drain(3, lambda hints: taken.append(len(hints))))
+            for turn in range(1, 5):
+                await asyncio.sleep(0)
+                assert taken == [64] * turn
+            draining.cancel()
+            await asyncio.wait({draining})
 
     asyncio.run(main())
 

@@ -20,6 +20,7 @@ int main(void) {
     preloader_ring ring;
     if (preloader_ring_attach(&ring, memory, bytes) != PRELOADER_RING_OK) return 0;
     __CPROVER_assert(ring.capacity >= 1 && ring.capacity <= SLOTS, "attach takes over what fits only");
+    __CPROVER_havoc_object(memory); /* what was attached is written over */
     preloader_record records[BATCH];
     uint64_t position = nondet_u64();
     uint32_t done = 0;
