@@ -106,7 +106,7 @@ class Conflicts:
         """
         if not self._of:
             return ""
-        parts = (part for part in (*self._loader.dependencies(key), key) if part not in self._store)
+        parts = (part for part in (*self._loader.catalogue.dependencies(key), key) if part not in self._store)
         for part in parts:
             for rival in self.rivals(part):
                 if reason := self._reason_to_yield(part, rival, preload.probability):
@@ -196,7 +196,7 @@ class Conflicts:
         return 0.0 if expected is None or not entry.stored else expected.p_use_soon * entry.load_s * entry.priority
 
     def _worth(self, key: str, probability: float) -> float:
-        provider = self._loader.provider(key)
+        provider = self._loader.catalogue.provider(key)
         return probability * provider.cost(key).seconds * priority_of(provider, key)
 
     def _stack(self, entry: Entry) -> list[Entry]:

@@ -93,7 +93,7 @@ class Gathering:
             if each in missing or await self._hold(each):
                 continue
             missing[each] = self._requires(each)
-            self._seconds[each] = self._loader.seconds(each)
+            self._seconds[each] = self._loader.catalogue.seconds(each)
             queue += missing[each]
             if len(missing) % _PIECE == 0:
                 await asyncio.sleep(0)

@@ -6,21 +6,21 @@ This is the half of the manager that moves resources; `preloader.manager` is the
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from preloader.cache import Entry, Store
+from preloader.catalogue import Catalogue
 from preloader.conflicts import Conflicts
-from preloader.errors import ConfigurationError, ConflictError, LoadError, PreloaderError, UnknownResourceError
-from preloader.events import PreloadOutcome, kind_of
+from preloader.errors import ConflictError, LoadError, PreloaderError
+from preloader.events import PreloadOutcome
 from preloader.freshness import Freshness
 from preloader.gathering import Gathering
-from preloader.ports import Cost, HasRequirements, Loaded, Provider, priority_of
+from preloader.ports import Cost, Loaded, Provider, priority_of
 from preloader.room import NoRoom, Outlook, Room
 from preloader.scheduling.flights import CancelledLoad, Flight, LoadSlots, loading
 from preloader.scheduling.guard import LoadGuard
@@ -62,69 +62,31 @@ class Loader:
         self.guard = LoadGuard(settings)
         self.counts: Counter[str] = Counter()
         self.freshness = Freshness(store, settings.load_timeout_s, self.evict, self.unpin)
-        self._providers = providers
-        self._requires = {kind: one.requires for kind, one in providers.items() if isinstance(one, HasRequirements)}
         self._store = store
         self._settings = settings
         self._workers = settings.loaders or max(settings.tier_workers)  # what a need may have loaded at once
         self._unloading: dict[asyncio.Task[None], Entry] = {}
+        self.catalogue = Catalogue(providers, store, self._workers)
         self.conflicts = Conflicts(self, store, providers, outlook)
-        self.room = Room(store, outlook, self.provider, partial(self.evict, for_room=True))
+        self.room = Room(store, outlook, self.catalogue.provider, partial(self.evict, for_room=True))
         self._end = end
         self._spawn = spawn
         self._landed = landed
 
-    def provider(self, key: str) -> Provider:
-        """Return the provider of a key's kind.
-
-        Raises:
-            UnknownResourceError: There is none.
-        """
-        try:
-            return self._providers[kind_of(key)]
-        except KeyError:
-            known = ", ".join(sorted(self._providers)) or "none"
-            raise UnknownResourceError(f"no provider for {key!r}: the kinds with one are {known}") from None
-
-    def dependencies(self, key: str) -> Sequence[str]:
-        """Return what must be ready before ``key``; nothing where its provider cannot tell."""
-        try:
-            return self.provider(key).dependencies(key)
-        except UnknownResourceError:
-            return ()
-        except Exception as error:  # eviction asks on behalf of other keys, which must not suffer
-            self.counts["provider_errors"] += 1
-            logger.debug("cannot tell what %s depends on: %r", key, error)
-            return ()
-
-    def seconds(self, key: str) -> float:
-        """Return how long loading ``key`` alone is expected to take."""
-        return self.provider(key).cost(key).seconds
-
-    def cost(self, key: str) -> Cost:
-        """Return the expected cost of a key with its dependencies, as far as they are not resident.
-
-        They load in parallel: its seconds are those of the longest path, or of all divided among the workers.
-        """
-        parts = [part for part in (*self.provider(key).dependencies(key), key) if part not in self._store]
-        costs = {part: self.provider(part).cost(part) for part in parts}
-        ready_s: dict[str, float] = {}
-        for part in parts if len(parts) > 1 else ():
-            before_s = max((ready_s[one] for one in self._direct(part) if one in ready_s), default=0.0)
-            ready_s[part] = before_s + costs[part].seconds
-        total_s = sum(cost.seconds for cost in costs.values())
-        return Cost(
-            max(ready_s.get(key, total_s), total_s / self._workers),
-            sum(cost.bytes for cost in costs.values()),
-        )
+    def totals(self) -> Counter[str]:
+        """Return what was counted, here and in what it is made of."""
+        totals = Counter(preemptions=self.slots.preemptions)
+        for part in (self, self.catalogue, self.room, self.guard, self.freshness):
+            totals.update(part.counts)
+        return totals
 
     def loss_s(self, key: str) -> float:
         """Return what making room for a key is expected to cost; see `Budget.loss_s`."""
-        return self.room.loss_s(self.cost(key).bytes)
+        return self.room.loss_s(self.catalogue.cost(key).bytes)
 
     def worth_loading(self, preload: OpenPreload) -> bool:
         """Return whether room for a preload exists or is worth making."""
-        return self.room.is_worth_making(preload, self.cost(preload.key))
+        return self.room.is_worth_making(preload, self.catalogue.cost(preload.key))
 
     def start(
         self,
@@ -331,8 +293,10 @@ class Loader:
         flight.landed.set_exception(error)
 
     async def _load(self, flight: Flight[Entry], lent: Mapping[str, Entry]) -> Entry:
-        provider = self.provider(flight.key)
-        gathering = Gathering(self, flight, requires=self._direct, lent=lent, width=lambda: self._width(flight))
+        provider = self.catalogue.provider(flight.key)
+        gathering = Gathering(
+            self, flight, requires=self.catalogue.requires, lent=lent, width=lambda: self._width(flight)
+        )
         try:
             holds = await gathering.run()
             entry = await self._load_alone(flight, provider)
@@ -343,11 +307,6 @@ class Loader:
         if entry.preload is not None and entry.preload.slot is not None:
             entry.own(*entry.preload.slot, served=False)
         return entry
-
-    def _direct(self, key: str) -> Sequence[str]:
-        """Return what ``key`` requires; where its provider does not tell what directly, all of it."""
-        requires = self._requires.get(kind_of(key))
-        return self.provider(key).dependencies(key) if requires is None else requires(key)
 
     def _width(self, flight: Flight[Entry]) -> int:
         """Return how many of its dependencies a flight may have loaded at once."""
@@ -445,16 +404,3 @@ class Loader:
         self.conflicts.gone(entry)
         for dependency in entry.holds:
             self.unpin(dependency)
-
-
-def check_providers(providers: Mapping[str, Provider]) -> None:
-    """Check that providers are given by kind.
-
-    Raises:
-        ConfigurationError: A kind is no valid name, or there is none at all.
-    """
-    if not providers:
-        raise ConfigurationError("a manager needs at least one provider, as {'component': registry.provider()}")
-    for kind in providers:
-        if not re.fullmatch("[a-z][a-z0-9_]*", kind):
-            raise ConfigurationError(f"{kind!r} is no resource kind: use lower-case letters, digits and '_'")

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from preloader.cache import Store, make_eviction
 from preloader.cache.habits import Habits
+from preloader.catalogue import check_providers
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
 from preloader.events import ContextTracker, Decision, Event, Prediction, Preload
 from preloader.hint_desk import HintDesk
 from preloader.hints import HintInbox
 from preloader.inference import Inference
-from preloader.loading import Loader, check_providers
+from preloader.loading import Loader
 from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
@@ -131,7 +132,7 @@ class PreloadManager:
             spawn=self._spawn,
             landed=self._speculation.pump,
         )
-        self._outlook = Outlook(self._loader.dependencies, self.settings.steps, tuple(providers))
+        self._outlook = Outlook(self._loader.catalogue.dependencies, self.settings.steps, tuple(providers))
         self._serving = Serving(
             self._store,
             self._loader,
@@ -397,12 +398,11 @@ class PreloadManager:
 
     def statistics(self) -> Statistics:
         """Return a snapshot of everything that is counted."""
-        counts = Counter(preemptions=self._loader.slots.preemptions, hints_refused=self._hints.refused)
-        loader = self._loader
-        loading = (self._store, loader, loader.room, loader.guard, loader.freshness, self._relief)
-        for part in (self._speculation, self._inference, self._predictor, *loading):
-            counts.update(part.counts)
+        counts = self._loader.totals()
+        counts["hints_refused"] = self._hints.refused
         counts.update(self._desk.totals() + self._counts)
+        for part in (self._speculation, self._inference, self._predictor, self._store, self._relief):
+            counts.update(part.counts)
         speculative = self._store.speculative()
         return Statistics(
             ledger=self._ledger.totals(),

@@ -96,7 +96,9 @@ class Speculation:
         if self._pressure >= Pressure.CRITICAL:
             self.counts["paused_by_pressure"] += 1
             return []
-        budget = Budget(self._store.capacity_bytes, self._store.free_bytes, self._loader.cost, self._loader.loss_s)
+        budget = Budget(
+            self._store.capacity_bytes, self._store.free_bytes, self._loader.catalogue.cost, self._loader.loss_s
+        )
         ready: Collection[str] = self._store.keys()
         if coming := {flight.key for flight in self._loader.flights.values() if flight.foreground}:
             ready = coming.union(ready)
@@ -160,7 +162,7 @@ class Speculation:
     def _expected(self, key: str) -> Cost:
         """Return what loading ``key`` should cost; nothing where that is not known, which `_refusal` deals with."""
         try:
-            return self._loader.cost(key)
+            return self._loader.catalogue.cost(key)
         except Exception:
             return Cost(0.0, 0)
 
@@ -258,7 +260,7 @@ class Speculation:
 
     def _is_too_late(self, preload: OpenPreload) -> bool:
         deadline_s = preload.deadline_s
-        return deadline_s is not None and self._now_s() + self._loader.cost(preload.key).seconds > deadline_s
+        return deadline_s is not None and self._now_s() + self._loader.catalogue.cost(preload.key).seconds > deadline_s
 
     def _next(self) -> OpenPreload | None:
         """Take the preload that may start now, if there is one and a slot for it."""
