@@ -49,7 +49,7 @@ class FakeProvider:
     Traceback (most recent call last):
     OSError: not now
     >>> asyncio.run(provider.load("fake:a"))
-    Loaded(value=FakeValue(key='fake:a', number=1, version=0), bytes=10)
+    Loaded(value=FakeValue(key='fake:a', number=1, version=0), bytes=10, ttl_s=None)
     >>> provider.assert_all_unloaded()
     Traceback (most recent call last):
     AssertionError: never unloaded: FakeValue(key='fake:a', number=1, version=0)

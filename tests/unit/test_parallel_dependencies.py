@@ -337,3 +337,24 @@ def test_a_preload_is_expected_to_take_as_long_as_its_longest_path_or_its_share_
 
     assert run(scene, script) == (4 if is_ready else 0)
     assert (scene.reasons() == ["cannot be ready before its deadline"]) is not is_ready
+
+
+def test_what_stands_on_a_value_that_was_replaced_is_stale_even_if_that_value_seems_fresh_again():
+    class Fickle(FakeProvider):
+        doubts = False
+
+        async def is_fresh(self, asked, value):
+            doubted, self.doubts = self.doubts and asked == key("base"), False
+            return not doubted
+
+    provider = Fickle({key("base"): Cost(1.0, 1), key("top"): Cost(1.0, 1)}, requiring(top=["base"]), immutable=False)
+
+    async def script(manager):
+        first = await manager.get(key("top"))
+        provider.doubts = True
+        await manager.get(key("base"))  # is loaded anew, beside the one that the first stands on
+        return first, await manager.get(key("top"))
+
+    first, second = run(Scene(provider), script)
+    assert second is not first
+    provider.assert_all_unloaded()
