@@ -14,7 +14,6 @@ from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.events import Decision, Prediction, Preload, PreloadOutcome
 from preloader.ports import Budget, DecisionPolicy
 
-_SAFE = 2.0  # in bursts: with less than so much left, and less than the reserve, doubtful candidates must wait
 _KEYS = 4_096  # keys whose real size is remembered; the longest unloaded are forgotten
 
 
@@ -38,7 +37,7 @@ class WasteBudget:
     where c = (1 − p) − p · α / (1 − α). That is the Lagrangian of the two constraints; at p ≥ 1 − α a preload pays for
     itself. The prices are found by dual ascent in their logarithm: each is exp((`reserve` − balance) ÷ `depth`), so
     that it falls as a surplus builds up and rises as that is spent, long before the bound forbids everything. Below
-    twice the burst more than 1 − α is asked for, up to certainty where nothing is left: what is spent at the beginning
+    the burst more than 1 − α is asked for, up to certainty where nothing is left: what is spent at the beginning
     on a predictor that overstates could hardly be earned back, for nothing is preloaded then. A balance reckons
     outstanding preloads at their probabilities, which are corrected by how earlier preloads alike have ended
     (`TrackRecord`), so that it settles where waste meets α even if the predictor overstates.
@@ -63,7 +62,7 @@ class WasteBudget:
         burst: float = 4.0,
         trickle: float = 0.0003,
         depth: float = 5.0,
-        reserve: float = 15.0,
+        reserve: float = 12.0,
     ) -> None:
         if not 0.0 <= share < 1.0:
             raise ConfigurationError(f"the waste budget is a share from 0 up to but below 1, not {share!r}")
@@ -139,7 +138,7 @@ class WasteBudget:
             balance_bytes = self.bytes.expected(self.allowance * self.largest_bytes) / mean
             per_byte = self._dual(balance_bytes) / mean
             balance = min(balance, balance_bytes)
-        safe = min(_SAFE * self._burst, self._reserve)
+        safe = min(self._burst, self._reserve)
         return each, per_byte, (max(balance, 0.0) / safe) ** 2 if balance < safe and safe > 0.0 else 1.0
 
     def _dual(self, balance: float) -> float:
