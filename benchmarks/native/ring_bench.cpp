@@ -37,7 +37,7 @@ template <template <class, unsigned> class Measure, unsigned N, bool GROWS = fal
     };
 }
 
-// Any number of producers, one consumer: how the preloader uses it.
+// Any number of producers, one consumer: the preloader's traffic. From C only: its Python ring takes by the MPMC functions.
 template <template <class, unsigned> class Measure, unsigned N> std::vector<Side> mpsc() {
     return {
         {"ours", Measure<Ours<false, true>, N>::run},
