@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import shutil
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,8 +30,8 @@ class Kept(Protocol):
 
     name: str
 
-    def dump(self) -> bytes:
-        """Return what was learned."""
+    def pieces(self) -> Iterable[bytes]:
+        """Return what was learned, in pieces that take little time each."""
 
     def load(self, data: bytes) -> None:
         """Replace what was learned.
@@ -121,11 +121,11 @@ class Upkeep:
         place = self._place()
         if place is None:
             return
+        files = [(place.with_name(kept.name), await _whole(kept.pieces())) for kept in self._kept]
         self._snapshots += 1
         snapshot, digest = self._predictor.snapshot(), self._of_bundle()
         if digest:
             snapshot = Snapshot({**snapshot.meta, _GREW_ON: digest}, snapshot.arrays)
-        files = [(place.with_name(kept.name), kept.dump()) for kept in self._kept]
         await self._executor.run(self._write, place, snapshot, files, self._snapshots)
 
     def _place(self) -> Path | None:
@@ -155,6 +155,15 @@ class Upkeep:
                 await chore()
             except Exception as error:
                 logger.warning("%s failed at shutdown: %s", chore.__qualname__, error)
+
+
+async def _whole(pieces: Iterable[bytes]) -> bytes:
+    """Join pieces, and let others have their turn between them."""
+    made = []
+    for piece in pieces:
+        made.append(piece)
+        await asyncio.sleep(0)
+    return b"".join(made)
 
 
 async def _every(seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
+from preloader.cache.habits import Habits
 from preloader.errors import BundleError
-from preloader.events import Context
+from preloader.events import Context, Event
 from preloader.history.log import EventLog
 from preloader.manager import PreloadManager
 from preloader.ports import Cost
@@ -199,3 +200,26 @@ def test_a_log_that_was_closed_too_early_is_named_and_harms_nobody(tmp_path, cap
 
     run(manager_of(event_log=log), script)
     assert "the event log is closed" in caplog.text
+
+
+def test_saving_habits_lets_others_have_their_turn_between_tables(tmp_path):
+    habits, turns = Habits(), []
+    for number in range(20):
+        habits.learn(Event(user=f"u{number}", session="s", time_s=0.0, action="go", resources=("component:a",)))
+
+    async def main():
+        async def tick():
+            while True:
+                turns.append(1)
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(tick())
+        upkeep = Upkeep(OnlinePredictor(kinds=("component",)), InlineExecutor(), tmp_path, None, 1.0, kept=(habits,))
+        await upkeep.save()
+        ticking.cancel()
+
+    asyncio.run(main())
+    assert len(turns) >= 20
+    restored = Habits()
+    restored.load((tmp_path / habits.name).read_bytes())
+    assert restored.dump() == habits.dump()
