@@ -45,7 +45,7 @@ class WasteBudget:
     Args:
         policy: The policy underneath.
         share: α, from 0 up to but below 1.
-        burst: b, how many preloads may be wasted before any was useful.
+        burst: b, how many preloads may be wasted before any was useful; none where the share is 0.
         trickle: ε, what each opportunity adds.
         depth: How many preloads more or less of a balance make its price e times cheaper or dearer.
         reserve: At which balance a price is 1; above it a preload is worth more than it costs.
@@ -73,7 +73,7 @@ class WasteBudget:
         self.opportunities = 0
         self.largest_bytes = 0
         self._policy = policy
-        self._burst = burst
+        self._burst = burst if share else 0.0
         self._trickle = trickle
         self._depth = depth
         self._reserve = reserve

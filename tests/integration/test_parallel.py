@@ -134,8 +134,10 @@ def test_a_cluster_that_loses_all_its_workers_is_given_up(monkeypatch):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(how):
     code = (
+        "import signal\n"
         "from preloader.learning.parallel import Backend\n"
         "from tests.integration import parallel_work as work\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what a shell runs in the background
         "for number in Backend('loky', jobs=2).stream(work.process, range(100_000)): print(number, flush=True)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
