@@ -10,11 +10,12 @@ import typer
 from preloader.cli import build
 
 ROOT = Path(__file__).parents[2]
+MADE = ("build", "dist", "out")  # what commands leave behind, as .gitignore has it
 PROGRAM = typer.main.get_command(build())
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted(ROOT.glob("docs/**/*.md")),
-    *sorted(ROOT.glob("[!.]*/**/README.md")),
+    *sorted(page for page in ROOT.glob("[!.]*/**/README.md") if page.relative_to(ROOT).parts[0] not in MADE),
     *sorted(ROOT.glob("models/*/CARD.md")),
 ]
 OF_OTHERS = {"--no-nanny"}  # options of other programs that a document names by themselves
