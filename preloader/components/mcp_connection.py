@@ -156,4 +156,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _shown(server: tuple[str, ...] | str) -> str:
-    return repr(server if isinstance(server, str) else server[0])
+    """Name a server without what may be secret: a command's arguments, a URL's user, password and query."""
+    if not isinstance(server, str):
+        return repr(server[0])
+    url = urlsplit(server)
+    return repr(f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}")

@@ -394,6 +394,7 @@ def test_an_mcp_server_is_connected_to_and_called(tmp_path):
         ([sys.executable, "-c", "print('no MCP')"], "cannot be connected to: "),
         (["no-such-program"], "the MCP server 'no-such-program' cannot be connected to: "),
         ("http://127.0.0.1:9/mcp", "the MCP server 'http://127.0.0.1:9/mcp' cannot be connected to: "),
+        ("http://me:pass@127.0.0.1:9/mcp?key=1", "the MCP server 'http://127.0.0.1:9/mcp' cannot be connected to: "),
     ],
 )
 def test_a_server_that_is_none(server, reason):
