@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.gap_closed import history_parser
 from benchmarks.harness import machine
 from preloader.cli.histories import read_history
 from preloader.cli.studies import declared_costs
@@ -162,16 +163,9 @@ def _learned(options: argparse.Namespace, fit: Sequence[Any], kind: str) -> Call
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.frontier", description=__doc__)
-    parser.add_argument("history", type=Path)
-    parser.add_argument("--component")
-    parser.add_argument("--train", type=Path, help="Learn from this, and replay all of the history.")
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--fit-percent", type=int)
-    parser.add_argument("--cache", choices=("cold", "warm"), default="cold")
+    parser = history_parser("frontier", __doc__)
     parser.add_argument("--budget", type=float, default=5.0, help="In mean sizes.")
     parser.add_argument("--size-seed", type=int, default=0)
-    parser.add_argument("--limit-sessions", type=int)
     parser.add_argument("--out", type=Path, default=Path("build/frontier"))
     return parser.parse_args()
 

@@ -74,18 +74,24 @@ def _prepared(options: argparse.Namespace) -> tuple[Callable[[float], Plan], Cal
     return lambda budget: msgspec.structs.replace(plan, budget=budget), lambda one: perform(one, source)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gap_closed", description=__doc__)
+def history_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what is replayed, which the studies of policies share."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("history", type=Path)
     parser.add_argument("--component")
     parser.add_argument("--train", type=Path, help="Learn from this, and replay all of the history.")
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--fit-percent", type=int)
     parser.add_argument("--cache", choices=("cold", "warm"), default="cold")
+    parser.add_argument("--limit-sessions", type=int)
+    return parser
+
+
+def _options() -> argparse.Namespace:
+    parser = history_parser("gap_closed", __doc__)
     parser.add_argument("--policy", choices=tuple(POLICIES), default="thresholds")
     parser.add_argument("--budget", type=float, action="append", help="In mean sizes; 3, 5, 8 and 12 if not given.")
     parser.add_argument("--size-seeds", type=int, default=SEEDS)
-    parser.add_argument("--limit-sessions", type=int)
     return parser.parse_args()
 
 
