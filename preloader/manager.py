@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,16 +19,15 @@ from preloader.cache.habits import Habits
 from preloader.catalogue import check_providers
 from preloader.decision import make_policy
 from preloader.errors import ClosedError
-from preloader.events import ContextTracker, Decision, Event, Prediction, Preload
+from preloader.events import Decision, Event, Preload
+from preloader.foresight import DecidedListener, Foresight
 from preloader.hint_desk import HintDesk
 from preloader.hints import HintInbox
-from preloader.inference import Inference
 from preloader.loading import Loader
 from preloader.outlook import Outlook
 from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
-from preloader.prediction.opening import LimitedExecutor
 from preloader.prediction.shadow import SwapSettings
 from preloader.relief import Relief
 from preloader.scheduling.execution import ThreadExecutor
@@ -39,17 +37,14 @@ from preloader.serving import Serving
 from preloader.settings import Settings
 from preloader.speculation import Speculation
 from preloader.statistics import Statistics
-from preloader.telemetry import Ledger, Listener, logger
+from preloader.telemetry import Ledger, Listener
 from preloader.upkeep import Upkeep
-from preloader.warm_start import WarmStart
 
 if TYPE_CHECKING:  # neither is loaded with the manager
     from preloader.hint_channel import HintChannel
     from preloader.history.log import EventLog
 
 _SHUTDOWN_GRACE_S = 5.0
-
-DecidedListener = Callable[[Event, list[Decision]], None]
 
 
 class PreloadManager:
@@ -97,70 +92,44 @@ class PreloadManager:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         check_providers(providers)
+        kinds = tuple(providers)
+        self.settings = settings = settings or Settings()
         self._providers = dict(providers)
-        self._prefixes = tuple(f"{kind}:" for kind in providers)
-        self.settings = settings or Settings()
-        self._predictor = HotSwapPredictor(
-            predictor or OnlinePredictor(kinds=tuple(providers), horizon=self.settings.steps),
-            kinds=tuple(providers),
-            settings=SwapSettings(every=self.settings.swap_every),
-        )
         self._bundle = bundle
-        self._decided = decided
-        self._store = Store(self.settings.budget_bytes, eviction or make_eviction(self.settings.eviction))
         self._executor = executor or ThreadExecutor()
         self._owns_executor = executor is None
-        self._opener = LimitedExecutor(self._executor, self.settings.bundle_timeout_s)
-        self._event_log = event_log
-        swap, autosave_s, habits = self._predictor, self.settings.autosave_s, Habits()
-        self._upkeep = Upkeep(swap, self._executor, state_dir, event_log, autosave_s, lambda: swap.of_bundle, (habits,))
-        self._ledger = Ledger(listeners)
-        self._speculation = Speculation(
-            policy or make_policy(self.settings.policy, self.settings.waste_budget),
-            self._store,
-            self._ledger,
-            self.settings,
-            cpu_load,
+        self._predictor = swap = HotSwapPredictor(
+            predictor or OnlinePredictor(kinds=kinds, horizon=settings.steps),
+            kinds=kinds,
+            settings=SwapSettings(every=settings.swap_every),
         )
-        self._warm_start = WarmStart(habits, self._speculation, self._prefixes, self.settings, wall_clock)
+        self._store = Store(settings.budget_bytes, eviction or make_eviction(settings.eviction))
+        self._ledger = Ledger(listeners)
+        policy = policy or make_policy(settings.policy, settings.waste_budget)
+        self._speculation = Speculation(policy, self._store, self._ledger, settings, cpu_load)
         self._loader = Loader(
             self._providers,
             self._store,
-            self.settings,
+            settings,
             outlook=lambda: self._outlook.merged(),
             end=self._speculation.end,
             spawn=self._spawn,
             landed=self._speculation.pump,
         )
-        self._outlook = Outlook(self._loader.catalogue.dependencies, self.settings.steps, tuple(providers))
-        self._serving = Serving(
-            self._store,
-            self._loader,
-            self._speculation,
-            self._ledger,
-            self._check_running,
+        self._outlook = Outlook(self._loader.catalogue.dependencies, settings.steps, kinds)
+        self._serving = Serving(self._store, self._loader, self._speculation, self._ledger, self._check_running)
+        habits = Habits()
+        self._foresight = Foresight(
+            swap, habits, self._outlook, self._speculation, self._executor, kinds, settings, wall_clock, decided
         )
-        self._inference = Inference(
-            self._predictor,
-            self._executor,
-            steps=self.settings.steps,
-            timeout_s=self.settings.inference_timeout_s,
-            land=self._decide,
-            gave_up=self._predictor.blame,
+        self._upkeep = Upkeep(
+            swap, self._executor, state_dir, event_log, settings.autosave_s, lambda: swap.of_bundle, (habits,)
         )
-        self._contexts = ContextTracker()
-        self._hints = HintInbox(self.settings.tier_capacity)
-        self._desk = HintDesk(self._hints, self._speculation, tuple(providers), self.settings.steps)
+        self._hints = HintInbox(settings.tier_capacity)
+        self._desk = HintDesk(self._hints, self._speculation, kinds, settings.steps)
         self._relief = Relief(
-            self.settings,
-            self._store,
-            self._loader,
-            self._speculation,
-            self._hints,
-            self._executor,
-            pressure_sources,
+            settings, self._store, self._loader, self._speculation, self._hints, self._executor, pressure_sources
         )
-        self._counts: Counter[str] = Counter()
         self._tasks: asyncio.TaskGroup | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._exits: AsyncExitStack | None = None
@@ -182,7 +151,7 @@ class PreloadManager:
                 if isinstance(provider, UsesExecutor):
                     provider.use_executor(self._executor)
             if self._bundle is not None:
-                await self._predictor.adopt_bundle(self._bundle, self._opener, self.settings.steps)
+                await self._foresight.adopt(self._bundle)
             await self._upkeep.restore()
             exits.push_async_callback(self._upkeep.aclose)
             exits.push_async_callback(self._loader.aclose, _SHUTDOWN_GRACE_S)
@@ -190,10 +159,10 @@ class PreloadManager:
             exits.callback(self._stop)
             self._running = True
             self._speculation.start(self._loader)
-            chores = (*self._upkeep.chores(), self._inference.run(), *self._relief.chores())
+            chores = (*self._upkeep.chores(), self._foresight.run(), *self._relief.chores())
             self._chores = [self._spawn(chore, "chore") for chore in chores]
             self._desk.open()
-            self._warm_start.begin()
+            self._foresight.begin()
             self._exits = exits.pop_all()
         return self
 
@@ -225,24 +194,12 @@ class PreloadManager:
             ClosedError: The manager is not running.
         """
         self._check_running()
-        self._counts["events"] += 1
-        if self._event_log is not None:
-            self._event_log.buffer(event)
-        self._outlook.seen(event)
-        self._warm_start.seen(event)
-        context = self._contexts.observe(event)
-        predictions: list[Prediction] | None = []
-        try:
-            self._predictor.learn_one(event)
-            predictions = self._inference.ask(event, context)
-        except Exception:
-            self._counts["predictor_errors"] += 1
-            logger.exception("the predictor failed on %s", event.action)
-        return [] if predictions is None else self._decide(event, predictions)
+        self._upkeep.record(event)
+        return self._foresight.observe(event)
 
     async def settled(self) -> None:
         """Wait until everything observed so far has been decided on: at once, unless the predictor is staged."""
-        await self._inference.settled()
+        await self._foresight.settled()
 
     async def offer(self, bundle: Path | str) -> None:
         """Load a bundle beside the predictor in service, and try it on what happens from now on.
@@ -256,11 +213,11 @@ class PreloadManager:
             ClosedError: The manager is not running.
         """
         self._check_running()
-        await self._predictor.offer_bundle(bundle, self._opener, self.settings.steps)
+        await self._foresight.offer(bundle)
 
     def swap_status(self) -> SwapStatus:
         """Return who predicts, which bundle is on trial or probation, and how they compare."""
-        return self._predictor.status()
+        return self._foresight.swap_status()
 
     async def get(self, key: str, *, user: str = "", session: str = "") -> Any:
         """Serve a resource: ready, joined in flight, or loaded on demand. This is a *need*.
@@ -336,9 +293,7 @@ class PreloadManager:
 
     def end_session(self, user: str, session: str) -> None:
         """Say that a session is over: its preloads that are unused by now are wasted."""
-        self._contexts.end(user, session)
-        self._inference.end_session((user, session))
-        self._outlook.forget((user, session))
+        self._foresight.end_session((user, session))
         self._speculation.end_session((user, session))
 
     async def clear(self, *, user: str | None = None, session: str | None = None) -> None:
@@ -400,8 +355,8 @@ class PreloadManager:
         """Return a snapshot of everything that is counted."""
         counts = self._loader.totals()
         counts["hints_refused"] = self._hints.refused
-        counts.update(self._desk.totals() + self._counts)
-        for part in (self._speculation, self._inference, self._predictor, self._store, self._relief):
+        counts.update(self._desk.totals())
+        for part in (self._foresight, self._speculation, self._store, self._relief):
             counts.update(part.counts)
         speculative = self._store.speculative()
         return Statistics(
@@ -416,21 +371,6 @@ class PreloadManager:
             speculative_bytes=sum(entry.bytes for entry in speculative),
             counts=dict(counts),
         )
-
-    def _decide(self, event: Event, predictions: list[Prediction]) -> list[Decision]:
-        """Act on what is expected after ``event``."""
-        predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
-        slot = (event.user, event.session)
-        self._outlook.update(slot, predictions)
-        self._speculation.cancel_wrong(slot, predictions)
-        decisions = self._speculation.consider(predictions, slot)
-        self._speculation.pump()
-        if self._decided is not None:
-            try:
-                self._decided(event, decisions)
-            except Exception:
-                logger.exception("the decided listener failed on %s", event.action)
-        return decisions
 
     def _stop(self) -> None:
         """Start nothing any more, end every preload, and send every load home."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from preloader.errors import BundleError
+from preloader.events import Event
 from preloader.ports import Executor, Predictor, Snapshot
 from preloader.prediction import load_bundle, save_bundle
 from preloader.telemetry import logger
@@ -142,6 +143,11 @@ class Upkeep:
                 for path, data in files:
                     write_whole(path, data)
                 self._written = number
+
+    def record(self, event: Event) -> None:
+        """Buffer an event for the log; it is durable once `flush` was awaited after it."""
+        if self._event_log is not None:
+            self._event_log.buffer(event)
 
     async def flush(self) -> None:
         """Write what the event log has buffered; what was recorded before is durable when this returns."""

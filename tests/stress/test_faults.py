@@ -141,7 +141,7 @@ class Chaos:
         quiet = (
             speculation._open, speculation._pending(), loader.flights, loader._unloading, loader.slots._holders,
             loader.slots._foreground, loader.slots._speculative, loader.guard._running, loader.guard._sweeping,
-            self.manager._store.entries(), self.manager._store._reserved, self.manager._contexts._contexts,
+            self.manager._store.entries(), self.manager._store._reserved, self.manager._foresight._contexts._contexts,
             self.manager._outlook._sessions, hints._keys._ids, speculation._policy._charges,
         )  # fmt: skip
         assert not any(quiet), quiet

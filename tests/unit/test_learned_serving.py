@@ -42,7 +42,7 @@ def bundle(tmp_path):
 
 async def decisions(manager, events=EVENTS):
     made = []
-    manager._decided = lambda event, decided: made.append((event, decided))
+    manager._foresight._decided = lambda event, decided: made.append((event, decided))
     async with manager:
         for event in events:
             manager.observe(event)

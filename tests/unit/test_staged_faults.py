@@ -159,7 +159,7 @@ def test_a_cancelled_manager_stops_inferring():
 
 def test_a_listener_that_raises_stops_nothing(caplog):
     scene = Scene(FakeStagedPredictor(ANSWERS))
-    scene.manager._decided = lambda event, decisions: 1 / 0
+    scene.manager._foresight._decided = lambda event, decisions: 1 / 0
 
     async def script(manager):
         for action in "ab":
