@@ -24,7 +24,7 @@ from preloader.components.graph import ComponentGraph
 from preloader.components.loaders import Estimating, Loader, PythonLoader, Simulated, SimulatedLoader
 from preloader.components.provider import RegistryProvider
 from preloader.errors import ConfigurationError, UnknownResourceError
-from preloader.ports import Executor
+from preloader.ports import Cost, Executor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,18 +80,7 @@ class ComponentRegistry:
         at = _caller(name)
 
         def register(function: F) -> F:
-            self._add(
-                Component(
-                    name=name,
-                    loader=PythonLoader(function, unload),
-                    bytes=bytes,
-                    load_s=load_s,
-                    requires=_names(requires),
-                    conflicts=_names(conflicts),
-                    priority=priority,
-                    at=at,
-                )
-            )
+            self._register(name, PythonLoader(function, unload), bytes, load_s, requires, conflicts, priority, at)
             return function
 
         return register
@@ -107,18 +96,8 @@ class ComponentRegistry:
         priority: float = 1.0,
     ) -> None:
         """Register a component that takes ``load_s`` and only claims its bytes. Arguments and errors: `component`."""
-        self._add(
-            Component(
-                name=name,
-                loader=SimulatedLoader(Simulated(name, bytes), load_s),
-                bytes=bytes,
-                load_s=load_s,
-                requires=_names(requires),
-                conflicts=_names(conflicts),
-                priority=priority,
-                at=_caller(name),
-            )
-        )
+        loader = SimulatedLoader(Simulated(name, bytes), load_s)
+        self._register(name, loader, bytes, load_s, requires, conflicts, priority, _caller(name))
 
     def add(
         self,
@@ -146,26 +125,8 @@ class ComponentRegistry:
             ConfigurationError: As for `component`; or a figure is missing that the loader cannot tell.
         """
         at = _caller(name)
-        expected = None
-        if bytes is None or load_s is None:
-            if not isinstance(loader, Estimating):
-                raise ConfigurationError(f"{at()}: bytes and load_s must be given, for its loader cannot tell them")
-            try:
-                expected = loader.expected(bytes)
-            except (OSError, UnknownResourceError) as error:
-                raise ConfigurationError(f"{at()}: it cannot be looked at: {error}") from error
-        self._add(
-            Component(
-                name=name,
-                loader=loader,
-                bytes=expected.bytes if bytes is None and expected else bytes,  # type: ignore[arg-type]
-                load_s=expected.seconds if load_s is None and expected else load_s,  # type: ignore[arg-type]
-                requires=_names(requires),
-                conflicts=_names(conflicts),
-                priority=priority,
-                at=at,
-            )
-        )
+        cost = _expected(loader, bytes, load_s, at)
+        self._register(name, loader, cost.bytes, cost.seconds, requires, conflicts, priority, at)
 
     def provider(self, kind: str = "component", executor: Executor | None = None) -> RegistryProvider:
         """Return the provider of these components; none can be added after that.
@@ -213,6 +174,30 @@ class ComponentRegistry:
     def __len__(self) -> int:
         return len(self._components)
 
+    def _register(
+        self,
+        name: str,
+        loader: Loader,
+        size: int,
+        load_s: float,
+        requires: Sequence[str],
+        conflicts: Sequence[str],
+        priority: float,
+        at: At,
+    ) -> None:
+        self._add(
+            Component(
+                name=name,
+                loader=loader,
+                bytes=size,
+                load_s=load_s,
+                requires=_names(requires),
+                conflicts=_names(conflicts),
+                priority=priority,
+                at=at,
+            )
+        )
+
     def _add(self, component: Component) -> None:
         if self._is_served:
             raise ConfigurationError(f"{component.at()}: this registry has a provider already, and takes no more")
@@ -221,6 +206,23 @@ class ComponentRegistry:
             raise ConfigurationError(f"{component.at()}: the name is taken by {first}")
         self._components[component.name] = component
         self._checked = None
+
+
+def _expected(loader: Loader, size: int | None, load_s: float | None, at: At) -> Cost:
+    """Return what loading is expected to cost: what was declared, and what the loader can tell for the rest.
+
+    Raises:
+        ConfigurationError: It cannot tell.
+    """
+    if size is not None and load_s is not None:
+        return Cost(load_s, size)
+    if not isinstance(loader, Estimating):
+        raise ConfigurationError(f"{at()}: bytes and load_s must be given, for its loader cannot tell them")
+    try:
+        expected = loader.expected(size)
+    except (OSError, UnknownResourceError) as error:
+        raise ConfigurationError(f"{at()}: it cannot be looked at: {error}") from error
+    return Cost(expected.seconds if load_s is None else load_s, expected.bytes if size is None else size)
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
