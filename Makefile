@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 .PHONY: install demo test check bench verify-native clean
 install: $(STAMP)
 
-$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard native/*.[ch] native/kernel/*.[ch])
+$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard native/*.[ch] native/binding/*.[ch] native/kernel/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit("preloader needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'

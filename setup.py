@@ -10,6 +10,7 @@ from setuptools import Extension, setup
 
 NATIVE = Path("native")
 KERNEL = NATIVE / "kernel"
+BINDING = NATIVE / "binding"
 
 setup(
     ext_modules=[
@@ -26,8 +27,8 @@ setup(
         ),
         Extension(
             "preloader.ring._native",
-            [str(NATIVE / "ringmodule.c"), str(NATIVE / "ring.c")],
-            depends=[str(NATIVE / "ring.h"), str(NATIVE / "record.h")],
+            [*sorted(map(str, BINDING.glob("*.c"))), str(NATIVE / "ring.c")],
+            depends=[str(BINDING / "binding.h"), str(NATIVE / "ring.h"), str(NATIVE / "record.h")],
             libraries=["m"],
             extra_compile_args=[
                 "-std=c11",

@@ -53,8 +53,8 @@ cp -R "$root/preloader/ring" tree/preloader/
 rm -f tree/preloader/ring/*.so
 cp "$root/tests/contract/test_rings.py" tree/tests/
 headers="$PWD/interpreter/usr/include"
-"$compiler" -shared -fPIC -O2 -std=c11 -D_GNU_SOURCE -I"$headers/python3.11" -I"$headers" -I"$root/native" \
-    "$root/native/ringmodule.c" "$root/native/ring.c" -lm -o tree/preloader/ring/_native.cpython-311-aarch64-linux-gnu.so
+"$compiler" -shared -fPIC -fvisibility=hidden -O2 -std=c11 -D_GNU_SOURCE -I"$headers/python3.11" -I"$headers" \
+    "$root"/native/binding/*.c "$root/native/ring.c" -lm -o tree/preloader/ring/_native.cpython-311-aarch64-linux-gnu.so
 
 cd tree
 export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$PWD:$PWD/../site"
