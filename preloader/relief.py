@@ -20,14 +20,10 @@ from preloader.cache import Entry, Store
 from preloader.hints import HintInbox
 from preloader.loading import Loader
 from preloader.ports import Executor
-from preloader.scheduling.pressure import (
-    Pressure,
-    PressureCallback,
-    PressureMonitor,
-    PressureSource,
-    PressureStatistics,
-)
-from preloader.scheduling.pressure_sources import available_sources, stall_trigger
+from preloader.scheduling.pressure import Pressure, PressureCallback, PressureSource
+from preloader.scheduling.pressure_gauge import readable
+from preloader.scheduling.pressure_monitor import PressureMonitor, PressureStatistics
+from preloader.scheduling.pressure_sources import machine_sources, stall_trigger
 from preloader.scheduling.realtime import keeps_real_time
 from preloader.settings import Settings
 from preloader.speculation import Speculation
@@ -121,7 +117,7 @@ class Relief:
         if self._sources is not None:
             await self._monitor.run()
         try:
-            self._monitor.sources = await self._executor.run(available_sources)
+            self._monitor.watch(await readable(await self._executor.run(machine_sources), self._executor))
         except Exception as error:  # a system that tells in an unknown way, or no thread left to ask it in
             logger.warning("memory pressure cannot be watched: %r", error)
             return

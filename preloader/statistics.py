@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from preloader.scheduling.pressure import PressureStatistics
+from preloader.scheduling.pressure_monitor import PressureStatistics
 from preloader.scheduling.tiers import TierStatistics
 from preloader.telemetry import LedgerTotals
 

@@ -16,4 +16,4 @@ if ring.BACKEND == "python":
 @pytest.fixture(autouse=True)
 def an_idle_machine(monkeypatch):
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
-    monkeypatch.setattr(relief, "available_sources", list)
+    monkeypatch.setattr(relief, "machine_sources", list)

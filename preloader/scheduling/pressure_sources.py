@@ -139,24 +139,24 @@ class SystemMemory:
         return Reading(used=1.0 - memory.available / memory.total)
 
 
-def available_sources(root: Path = Path("/")) -> list[PressureSource]:
-    """Return the sources of this machine that can be read now; reads small files.
+def machine_sources(root: Path = Path("/")) -> list[PressureSource]:
+    """Return what may tell about this machine's memory, whether it can be read or not; looks at small files.
 
     Args:
         root: Where ``proc`` and ``sys`` are.
     """
-    candidates: list[PressureSource] = []
+    sources: list[PressureSource] = []
     if sys.platform == "darwin":
-        candidates.append(MacPressure())
+        sources.append(MacPressure())
     else:
-        candidates.append(SystemMemory())
+        sources.append(SystemMemory())
         if (stall := root / _STALL.relative_to("/")).exists():
-            candidates.append(StallInformation(stall))
+            sources.append(StallInformation(stall))
         if places := _cgroups(root, 2):
-            candidates.append(CgroupV2(places))
+            sources.append(CgroupV2(places))
         if places := _cgroups(root, 1):
-            candidates.append(CgroupV1(places))
-    return [source for source in candidates if _can_read(source)]
+            sources.append(CgroupV1(places))
+    return sources
 
 
 def memory_cgroup(root: Path = Path("/")) -> tuple[Path, int] | None:
@@ -198,15 +198,6 @@ def stall_trigger(loop: asyncio.AbstractEventLoop, call: Callable[[], None], pat
 def _answer(watch: select.epoll, call: Callable[[], None]) -> None:
     watch.poll(0)  # takes the event away
     call()
-
-
-def _can_read(source: PressureSource) -> bool:
-    try:
-        source.read()
-    except Exception as error:  # whatever this system has there instead must not hide the other sources
-        logger.debug("%s tells nothing of memory here: %r", source.name, error)
-        return False
-    return True
 
 
 def _cgroups(root: Path, version: int) -> list[Path]:

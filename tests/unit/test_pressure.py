@@ -10,7 +10,8 @@ from preloader.errors import ConfigurationError
 from preloader.events import PreloadOutcome
 from preloader.replay.clock import run_virtual
 from preloader.scheduling.execution import InlineExecutor
-from preloader.scheduling.pressure import Hysteresis, Pressure, PressureMonitor, Reading, SimulatedPressure, classify
+from preloader.scheduling.pressure import Hysteresis, Pressure, Reading, SimulatedPressure, classify
+from preloader.scheduling.pressure_monitor import PressureMonitor
 from preloader.settings import Settings
 from preloader.testing import FakeProvider, fake_prediction
 from tests.unit.manager_scene import MB, Scene, costs, event, run

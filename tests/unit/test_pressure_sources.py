@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from preloader.scheduling import pressure_sources
+from preloader.scheduling.execution import InlineExecutor
 from preloader.scheduling.pressure import Reading
+from preloader.scheduling.pressure_gauge import readable
 from preloader.scheduling.pressure_sources import CgroupV1, CgroupV2, StallInformation, SystemMemory, stall_trigger
 
 PSI = "some avg10={:.2f} avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
@@ -65,13 +67,17 @@ def test_what_is_no_stall_information_is_an_error_or_says_nothing(tmp_path, text
     assert reading == Reading()
 
 
+def sources_that_can_be_read(root=Path("/")):
+    return asyncio.run(readable(pressure_sources.machine_sources(root), InlineExecutor()))
+
+
 def machine(root, cgroup, mounts):
     write(root / "proc/self", cgroup=cgroup, mountinfo=mounts)
     write(root / "proc/pressure", memory=PSI.format(0.0))
 
 
 def found(root):
-    return {source.name: source.read() for source in pressure_sources.available_sources(root)}
+    return {source.name: source.read() for source in sources_that_can_be_read(root)}
 
 
 linux = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has neither cgroups nor /proc")
@@ -130,7 +136,7 @@ def test_without_proc_the_system_is_all_there_is(tmp_path):
 
 
 def test_the_sources_of_this_machine_can_be_read():
-    sources = pressure_sources.available_sources()
+    sources = sources_that_can_be_read()
     assert sources
     assert all(isinstance(source.read(), Reading) for source in sources)
 
