@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from preloader.errors import ClosedError, PreloaderError
 from preloader.events import Decision, Event, Preload
 from preloader.manager import PreloadManager
 from preloader.prediction.hotswap import SwapStatus
-from preloader.scheduling.pressure import Pressure
+from preloader.scheduling.pressure import Pressure, PressureCallback
 from preloader.statistics import Statistics
+
+if TYPE_CHECKING:  # not loaded with the manager
+    from preloader.hint_channel import HintChannel
 
 T = TypeVar("T")
 
@@ -107,22 +110,18 @@ class SyncPreloadManager:
     @contextmanager
     def use(self, key: str, *, user: str = "", session: str = "") -> Iterator[Any]:
         """See `PreloadManager.use`."""
-        ready: Future[Any] = Future()
-        release = asyncio.Event()
-        holding = self._submit(self._hold(ready, release, key, user, session))
-        self._await_first(holding, ready)
-        if not ready.done():
-            self._result(holding)  # raises why there is nothing to use
-        try:
-            yield ready.result()
-        finally:
-            with suppress(ClosedError):  # the manager may have been closed meanwhile
-                self._call(self._async(release.set))
-                self._result(holding)
+        with self._held(lambda: self._manager.use(key, user=user, session=session)) as value:
+            yield value
 
     def hint(self, key: str, probability: float, steps: int = 1, *, ttl_s: float | None = 60.0) -> bool:
         """See `PreloadManager.hint`."""
         return self._manager.hint(key, probability, steps, ttl_s=ttl_s)
+
+    @contextmanager
+    def hint_channel(self, keys: Sequence[str], *, capacity: int = 256) -> Iterator[HintChannel]:
+        """See `PreloadManager.hint_channel`; give ``path`` to whoever posts, and leave the rest to the loop."""
+        with self._held(lambda: self._manager.hint_channel(keys, capacity=capacity)) as channel:
+            yield channel
 
     def end_session(self, user: str, session: str) -> None:
         """See `PreloadManager.end_session`."""
@@ -142,8 +141,25 @@ class SyncPreloadManager:
 
     @property
     def pressure(self) -> Pressure:
-        """See `PreloadManager.pressure`; to be told of changes, give the wrapped manager a callback beforehand."""
+        """See `PreloadManager.pressure`."""
         return self._manager.pressure
+
+    def on_pressure(self, callback: PressureCallback) -> Callable[[], None]:
+        """See `PreloadManager.on_pressure`. What it returns may be called from any thread.
+
+        Args:
+            callback: Called in the loop's thread, which it must not block; the façade refuses calls from there.
+        """
+        forget = self._call(self._async(self._manager.on_pressure, callback))
+
+        def forget_from_anywhere() -> None:
+            if threading.current_thread() is self._thread:
+                forget()
+                return
+            with suppress(ClosedError):  # the manager may have been closed meanwhile
+                self._call(self._async(forget))
+
+        return forget_from_anywhere
 
     def recent_drops(self) -> list[Preload]:
         """See `PreloadManager.recent_drops`."""
@@ -157,8 +173,27 @@ class SyncPreloadManager:
         async with asyncio.timeout(timeout_s):
             return await self._manager.get(key, user=user, session=session)
 
-    async def _hold(self, ready: Future[Any], release: asyncio.Event, key: str, user: str, session: str) -> None:
-        async with self._manager.use(key, user=user, session=session) as value:
+    @contextmanager
+    def _held(self, opening: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
+        """Be inside of what ``opening`` returns, on the loop, as long as the block lasts."""
+        ready: Future[T] = Future()
+        release = asyncio.Event()
+        holding = self._submit(self._hold(opening, ready, release))
+        self._await_first(holding, ready)
+        if not ready.done():
+            self._result(holding)  # raises why there is nothing to hold
+        try:
+            yield ready.result()
+        finally:
+            with suppress(ClosedError):  # the manager may have been closed meanwhile
+                self._call(self._async(release.set))
+                self._result(holding)
+
+    @staticmethod
+    async def _hold(
+        opening: Callable[[], AbstractAsyncContextManager[T]], ready: Future[T], release: asyncio.Event
+    ) -> None:
+        async with opening() as value:
             ready.set_result(value)
             await release.wait()
 

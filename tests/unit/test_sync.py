@@ -11,6 +11,9 @@ from preloader.errors import ClosedError, LoadError, PreloaderError, UnknownReso
 from preloader.events import Event, Need, NeedOutcome, Preload, PreloadOutcome
 from preloader.manager import PreloadManager
 from preloader.ports import Cost
+from preloader.ring import BACKEND
+from preloader.ring.channel import HintSender
+from preloader.scheduling.pressure import Pressure, Reading, SimulatedPressure
 from preloader.settings import Settings
 from preloader.sync import SyncPreloadManager
 from preloader.testing import FakePredictor, FakeProvider, Hang, fake_prediction
@@ -58,6 +61,59 @@ def test_every_call_does_what_the_manager_does():
     provider.assert_all_unloaded()
     assert next(end.outcome for end in ended if isinstance(end, Preload)) is PreloadOutcome.USED
     assert "preloader" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_pressure_is_told_on_the_loop_until_that_is_ended_from_any_thread():
+    source, told, threads = SimulatedPressure(), [], set()
+
+    def note(level, before):
+        told.append(level)
+        threads.add(threading.current_thread().name)
+
+    settings = Settings(pressure_interval_s=0.01, pressure_calm_s=0.0)
+    with SyncPreloadManager(
+        PreloadManager({"component": provider_of()}, settings=settings, pressure_sources=[source])
+    ) as manager:
+        forget, stays = manager.on_pressure(note), []
+        manager.on_pressure(lambda level, before: stays.append(level))
+        source.reading = Reading(used=0.92)
+        wait_until(lambda: stays)
+        assert manager.pressure is Pressure.HIGH
+        forget()
+        source.reading = Reading(used=0.99)
+        wait_until(lambda: len(stays) == 2)
+        assert (told, threads) == ([Pressure.HIGH], {"preloader"})
+        once = []
+        forget_once = manager.on_pressure(lambda level, before: (once.append(level), forget_once()))
+        source.reading = Reading(used=0.1)
+        wait_until(lambda: len(stays) >= 3)
+        source.reading = Reading(used=0.99)
+        wait_until(lambda: stays[-1] is Pressure.EMERGENCY and len(stays) >= 4)
+        assert len(once) == 1
+    forget()  # which the end has done already
+    with pytest.raises(ClosedError):
+        manager.on_pressure(note)
+
+
+@pytest.mark.skipif(BACKEND != "c", reason="the compiled ring was not built")
+def test_a_channel_of_hints_is_open_as_long_as_its_block():
+    with facade(provider_of()) as manager:
+        with manager.hint_channel([A], capacity=8) as channel, HintSender(channel.path) as sender:
+            assert sender.post(A, 0.95)
+            wait_until(lambda: manager.statistics().residents == 1)
+        assert not channel.path.exists()
+        with pytest.raises(UnknownResourceError, match="no provider"), manager.hint_channel(["tool:x"]):
+            pass
+
+
+@pytest.mark.skipif(BACKEND != "c", reason="the compiled ring was not built")
+def test_a_channel_that_is_open_while_the_manager_closes_is_removed():
+    manager = facade(provider_of())
+    with manager:
+        block = manager.hint_channel([A])
+        channel = block.__enter__()
+    assert not channel.path.exists()
+    block.__exit__(None, None, None)
 
 
 def test_many_threads_share_one_load():
