@@ -32,11 +32,29 @@ _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))  #
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
-    """An answer: status code, header fields in lower case, and the whole body."""
+    """An answer.
+
+    Attributes:
+        status: Its code.
+        fields: The header's fields as they came, those that repeat included; their names in lower case.
+        body: All of it.
+    """
 
     status: int
-    headers: dict[str, str]
+    fields: tuple[tuple[str, str], ...]
     body: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The fields by name; what is repeated is joined by commas, as RFC 9110, 5.3, has it.
+
+        ``set-cookie`` alone does not survive that (RFC 6265, 3), for a cookie may hold commas: use `values`.
+        """
+        return {name: ", ".join(self.values(name)) for name, _ in self.fields}
+
+    def values(self, name: str) -> list[str]:
+        """Return what each field of a name says, in their order; nothing where there is none."""
+        return [value for field, value in self.fields if field == name.lower()]
 
 
 class HttpConnections:
@@ -173,7 +191,8 @@ class HttpConnections:
             connection.close()
             raise
         self._give_back(connection)
-        return HttpResponse(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
+        fields = tuple((name.lower(), value) for name, value in answer.getheaders())
+        return HttpResponse(answer.status, fields, content)
 
     def _is_usable(self, connection: http.client.HTTPConnection, since_s: float) -> bool:
         """Return whether an idle connection is open, young enough, and silent.
