@@ -43,7 +43,7 @@ if [ ! -e site/numpy ]; then
 fi
 
 # The ring alone, with the few modules that it needs.
-rm -rf tree && mkdir -p tree/preloader/replay tree/tests
+rm -rf tree && mkdir -p tree/preloader/replay tree/tests/contract
 echo "[pytest]" >tree/pytest.ini # or the repository's own settings would put its package first
 : >tree/preloader/__init__.py
 : >tree/preloader/replay/__init__.py
@@ -51,7 +51,8 @@ cp "$root/preloader/errors.py" tree/preloader/
 cp "$root/preloader/replay/clock.py" tree/preloader/replay/
 cp -R "$root/preloader/ring" tree/preloader/
 rm -f tree/preloader/ring/*.so
-cp "$root/tests/contract/test_rings.py" tree/tests/
+cp "$root/tests/contract/ring_samples.py" "$root/tests/contract/test_rings.py" \
+    "$root/tests/contract/test_ring_memory.py" tree/tests/contract/
 headers="$PWD/interpreter/usr/include"
 "$compiler" -shared -fPIC -fvisibility=hidden -O2 -std=c11 -D_GNU_SOURCE -I"$headers/python3.11" -I"$headers" \
     "$root"/native/binding/*.c "$root/native/ring.c" -lm -o tree/preloader/ring/_native.cpython-311-aarch64-linux-gnu.so

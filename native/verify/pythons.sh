@@ -44,13 +44,12 @@ build_free_threaded() { # -> a path, or nothing; minutes, once
 # The ring alone, without the package that it is part of: what an interpreter needs for which not all of the
 # package's dependencies are made.
 ring_alone() { # into
-    mkdir -p "$1/preloader/replay" "$1/preloader/prediction" "$1/tests" || return
+    mkdir -p "$1/preloader/replay" "$1/preloader/prediction" "$1/tests/contract" || return
     echo "[pytest]" >"$1/pytest.ini" # or the settings of a repository around it would put its package first
     : >"$1/preloader/__init__.py"
     : >"$1/preloader/replay/__init__.py"
     cp "$root/preloader/errors.py" "$1/preloader/" && cp "$root/preloader/replay/clock.py" "$1/preloader/replay/"
-    cp "$root/tests/contract/test_rings.py" "$root/tests/contract/test_ring_readers.py" \
-        "$root/tests/stress/test_ring_threads.py" "$1/tests/"
+    cp "$root"/tests/contract/*ring*.py "$root/tests/stress/test_ring_threads.py" "$1/tests/contract/"
     cp -R "$root/preloader/ring" "$1/preloader/" && rm -f "$1"/preloader/ring/*.so
     cp -R "$root/native" "$root/setup.py" "$1/"
     printf '[project]\nname = "preloader"\nversion = "0"\n[tool.setuptools]\npackages = ["preloader", "preloader.ring"]\n' >"$1/pyproject.toml"
