@@ -112,12 +112,16 @@ class ContextTracker:
 
     def observe(self, event: Event) -> Context:
         """Add ``event`` to its session and return the context that follows it."""
-        slot = (event.user, event.session)
-        context = self.context(*slot).after(event)
-        self._contexts[slot] = context
-        self._contexts.move_to_end(slot)
-        if len(self._contexts) > self._max_sessions:
-            self._contexts.popitem(last=False)
+        user, session = slot = (event.user, event.session)
+        contexts = self._contexts
+        before = contexts.get(slot)
+        if before is None:
+            context = contexts[slot] = Context(user, session, (event,))
+            if len(contexts) > self._max_sessions:
+                contexts.popitem(last=False)
+        else:
+            context = contexts[slot] = before.after(event)
+            contexts.move_to_end(slot)
         return context
 
     def end(self, user: str, session: str) -> None:
@@ -133,7 +137,7 @@ class ContextTracker:
         self._contexts = OrderedDict(((context.user, context.session), context) for context in contexts)
 
 
-class Prediction(msgspec.Struct, frozen=True):
+class Prediction(msgspec.Struct, frozen=True, gc=False):
     """A resource and its calibrated probabilities.
 
     Attributes:
@@ -157,7 +161,7 @@ class Tier(IntEnum):
     BACKGROUND = 2
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a policy says to one prediction: a tier, or a refusal, and why.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import is_
 
 import msgspec
 
@@ -15,8 +16,11 @@ _ENDING = 2  # how many latest events are asked how they ended
 def known_before(tracker: ContextTracker, event: Event) -> Context:
     """Return the session before ``event``, as far as it was known when that began."""
     before = tracker.context(event.user, event.session)
-    ending = tuple(earlier.known_at(event.time_s) for earlier in before.recent[-_ENDING:])
-    return msgspec.structs.replace(before, recent=(*before.recent[:-_ENDING], *ending))
+    latest = before.recent[-_ENDING:]
+    ending = tuple([earlier.known_at(event.time_s) for earlier in latest])
+    if all(map(is_, ending, latest)):  # nearly always they had ended by then
+        return before
+    return Context(before.user, before.session, (*before.recent[:-_ENDING], *ending))
 
 
 def items_in_context(before: Context, event: Event, kind: str) -> Iterator[tuple[Context, str]]:

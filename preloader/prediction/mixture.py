@@ -78,10 +78,11 @@ class Scored(msgspec.Struct, frozen=True):
 
     def column(self, number: int) -> int:
         """Return the column of a key; that of a new key if it is no candidate."""
-        at = int(np.searchsorted(self.numbers, number))
-        if at < len(self.numbers) and self.numbers[at] == number:
-            return at
-        return int(np.searchsorted(self.numbers, NEW))
+        numbers, size = self.numbers, len(self.numbers)
+        if number < size and numbers[number] == number:  # every number up to there is a candidate
+            return number
+        at = int(numbers.searchsorted(number))
+        return at if at < size and numbers[at] == number else int(numbers.searchsorted(NEW))
 
 
 class Mixture:

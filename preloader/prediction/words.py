@@ -45,10 +45,7 @@ def heard(context: Context) -> WordArray:
     found: list[WordArray] = []
     for event in reversed(context.recent[-_LOOKBACK:]):
         if event.text:
-            words, pairs = _hashes(event.text)
-            salt, age = np.uint32(text_hash(event.action, len(found))), np.uint32(len(found))
-            said = words if found else np.concatenate([words, pairs])
-            found.append(((said ^ salt) & ~_AGE) | age)
+            found.append(_said(event.text, event.action, len(found)))
             if len(found) == _TEXTS:
                 break
     return np.concatenate(found)[:MAX_WORDS] if found else _SILENCE
@@ -65,6 +62,15 @@ def spoken(context: Context) -> list[str]:
 
 def _tokens(text: str) -> list[str]:
     return list(dict.fromkeys(_WORD.findall(text[:1_000].lower())[:_WORDS_A_TEXT]))
+
+
+@lru_cache(maxsize=512)  # each of the latest texts is heard anew with every event
+def _said(text: str, action: str, age: int) -> WordArray:
+    words, pairs = _hashes(text)
+    salt = np.uint32(text_hash(action, age))
+    said: WordArray = ((words if age else np.concatenate([words, pairs])) ^ salt) & ~_AGE | np.uint32(age)
+    said.flags.writeable = False  # whoever hears it next is given the same array
+    return said
 
 
 @lru_cache(maxsize=256)
