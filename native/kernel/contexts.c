@@ -1,39 +1,10 @@
-/* Hashes of contexts, the rows that they have, and the marks that a session leaves. */
+/* What contexts are made of: a session's items and their marks, and the hashes of contexts. */
 
 #include "kernel.h"
 
 #include <string.h>
 
 enum { MOST_INGREDIENTS = 64 }; /* of a hash */
-
-static PyObject *recall(PyObject *self, PyObject *const *args, Py_ssize_t given) {
-    Arrays arrays;
-    (void)self;
-    if (open_arrays(&arrays, "*q" "qqq", args, given, 3) < 0) return NULL;
-    Py_ssize_t slot = PyLong_AsSsize_t(args[4]), latest = PyLong_AsSsize_t(args[5]), items = PyLong_AsSsize_t(args[6]);
-    if (PyErr_Occurred()) {
-        close_arrays(&arrays);
-        return NULL;
-    }
-    int64_t *found = DATA(int64_t, 0);
-    if (arrays.views[0].ndim != 2) return finish(&arrays, BAD_SHAPES);
-    Py_ssize_t horizon = arrays.views[0].shape[0], contexts = arrays.views[0].shape[1], cells = horizon * contexts;
-    if (cells < 1 || LENGTH(1) % cells || LENGTH(2) != LENGTH(1) || slot < 0 || slot >= LENGTH(1) / cells ||
-        latest < 0 || latest >= horizon || items < 0 || items > horizon)
-        return finish(&arrays, BAD_SHAPES);
-    const int64_t *rows = DATA(int64_t, 1) + slot * cells, *hashes = DATA(int64_t, 2) + slot * cells;
-    const int64_t *row_hashes = DATA(int64_t, 3);
-    memset(found, 0, (size_t)cells * sizeof *found);
-    for (Py_ssize_t step = 0; step < items; step++) {
-        Py_ssize_t from = (latest - step + horizon) % horizon * contexts;
-        for (Py_ssize_t context = 0; context < contexts; context++) {
-            int64_t row = rows[from + context];
-            if (row < 0 || row >= LENGTH(3)) return finish(&arrays, BAD_INDEX);
-            if (row_hashes[row] == hashes[from + context]) found[step * contexts + context] = row;
-        }
-    }
-    return finish(&arrays, NULL);
-}
 
 #ifndef __SIZEOF_INT128__
 #error "sums of 128 bits are wanted: without them the NumPy twin serves"
@@ -44,59 +15,59 @@ static PyObject *mix(PyObject *self, PyObject *const *args, Py_ssize_t given) {
     Arrays arrays;
     Wide products[MOST_INGREDIENTS];
     (void)self;
-    if (open_arrays(&arrays, "UUB", args, given, 1) < 0) return NULL;
-    const uint64_t *multipliers = DATA(uint64_t, 0), *starts = DATA(uint64_t, 1);
-    const uint8_t *members = DATA(uint8_t, 2);
-    Py_ssize_t ingredients = LENGTH(0), templates = LENGTH(1);
-    PyObject *found = NULL, *values = args[3];
+    if (open_arrays(&arrays, "*q" "UUB", args, given, 1) < 0) return NULL;
+    const uint64_t *multipliers = DATA(uint64_t, 1), *starts = DATA(uint64_t, 2);
+    const uint8_t *members = DATA(uint8_t, 3);
+    Py_ssize_t ingredients = LENGTH(1), templates = LENGTH(2);
+    PyObject *values = args[4];
     if (!PyTuple_Check(values) || PyTuple_GET_SIZE(values) != ingredients || ingredients > MOST_INGREDIENTS ||
-        LENGTH(2) != templates * ingredients)
+        LENGTH(3) != templates * ingredients || LENGTH(0) != templates)
         return finish(&arrays, BAD_SHAPES);
     for (Py_ssize_t one = 0; one < ingredients; one++)
         products[one] = (Wide)PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(values, one)) * multipliers[one];
-    if (!PyErr_Occurred()) found = PyList_New(templates);
-    for (Py_ssize_t at = 0; found != NULL && at < templates; at++) {
+    if (PyErr_Occurred()) {
+        close_arrays(&arrays);
+        return NULL;
+    }
+    for (Py_ssize_t at = 0; at < templates; at++) {
         Wide sum = starts[at];
         for (Py_ssize_t one = 0; one < ingredients; one++)
             if (members[at * ingredients + one]) sum += products[one];
-        uint64_t mixed = ((uint64_t)sum ^ (uint64_t)(sum >> 32)) & (((uint64_t)1 << 62) - 1);
-        PyObject *number = PyLong_FromUnsignedLongLong(mixed);
-        if (number == NULL) Py_CLEAR(found);
-        else PyList_SET_ITEM(found, at, number);
-    }
-    close_arrays(&arrays);
-    return found;
-}
-
-/* Return a new reference to the value of a key, or NULL if there is none or an error is set. */
-static PyObject *value_of(PyObject *dict, PyObject *key) {
-    PyObject *value = NULL;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyDict_GetItemRef(dict, key, &value) < 0) return NULL;
-#else
-    value = PyDict_GetItemWithError(dict, key);
-    Py_XINCREF(value);
-#endif
-    return value;
-}
-
-static PyObject *find(PyObject *self, PyObject *const *args, Py_ssize_t given) {
-    Arrays arrays;
-    (void)self;
-    if (open_arrays(&arrays, "*q", args, given, 2) < 0) return NULL;
-    PyObject *rows = args[1], *hashes = args[2];
-    if (!PyDict_Check(rows) || !PyList_Check(hashes) || PyList_GET_SIZE(hashes) != LENGTH(0))
-        return finish(&arrays, BAD_SHAPES);
-    for (Py_ssize_t at = 0; at < LENGTH(0); at++) {
-        PyObject *row = value_of(rows, PyList_GET_ITEM(hashes, at));
-        DATA(int64_t, 0)[at] = row == NULL ? 0 : PyLong_AsLongLong(row);
-        Py_XDECREF(row);
-        if (PyErr_Occurred()) {
-            close_arrays(&arrays);
-            return NULL;
-        }
+        DATA(int64_t, 0)[at] = (int64_t)(((uint64_t)sum ^ (uint64_t)(sum >> 32)) & (((uint64_t)1 << 62) - 1));
     }
     return finish(&arrays, NULL);
+}
+
+static PyObject *past(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    (void)self;
+    if (given != 4 || !PyList_Check(args[0]) || !PyUnicode_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "a list of tuples, a prefix and two numbers are wanted");
+        return NULL;
+    }
+    Py_ssize_t most = PyLong_AsSsize_t(args[2]), run = 0;
+    int running = 1;
+    PyObject *found = PyErr_Occurred() ? NULL : PyList_New(0);
+    if (found == NULL) return NULL;
+    for (Py_ssize_t at = PyList_GET_SIZE(args[0]); at-- > 0 && PyList_GET_SIZE(found) < most;) {
+        PyObject *used = PyList_GET_ITEM(args[0], at);
+        if (!PyTuple_Check(used)) {
+            Py_DECREF(found);
+            PyErr_SetString(PyExc_TypeError, "the resources of an event are a tuple");
+            return NULL;
+        }
+        running = running && PyTuple_GET_SIZE(used) > 0;
+        run += running;
+        for (Py_ssize_t one = PyTuple_GET_SIZE(used); one-- > 0 && PyList_GET_SIZE(found) < most;) {
+            PyObject *key = PyTuple_GET_ITEM(used, one);
+            int is_of_kind = PyUnicode_Check(key) ? (int)PyUnicode_Tailmatch(key, args[1], 0, PY_SSIZE_T_MAX, -1) : 0;
+            if (is_of_kind < 0 || (is_of_kind && PyList_Append(found, key) < 0)) {
+                Py_DECREF(found);
+                return NULL;
+            }
+        }
+    }
+    long longest = PyLong_AsLong(args[3]);
+    return Py_BuildValue("(Nn)", found, run < longest ? run : (Py_ssize_t)longest);
 }
 
 typedef struct {
@@ -153,9 +124,8 @@ static PyObject *mark(PyObject *self, PyObject *const *args, Py_ssize_t given) {
 }
 
 PyMethodDef contexts_functions[] = {
-    FUNCTION(recall, "Find the rows of the latest contexts; see twin.recall."),
+    FUNCTION(past, "Find a session's items of one kind; see twin.past."),
     FUNCTION(mix, "Hash contexts; see twin.mix."),
-    FUNCTION(find, "Find the rows of contexts; see twin.find."),
     FUNCTION(mark, "Note what a session says itself; see twin.mark."),
     {NULL, NULL, 0, NULL},
 };

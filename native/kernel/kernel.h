@@ -47,6 +47,7 @@ static inline void move(double *weight, double *squares, double slope, double ra
 
 /* What each part adds to the module. */
 extern PyMethodDef counting_functions[], scoring_functions[], learning_functions[], words_functions[];
-extern PyMethodDef reuse_functions[], contexts_functions[], mixing_functions[];
+extern PyMethodDef reuse_functions[], contexts_functions[], index_functions[], sessions_functions[];
+extern PyMethodDef mixing_functions[];
 
 #endif

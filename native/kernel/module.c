@@ -3,8 +3,8 @@
 #include "kernel.h"
 
 static int add_parts(PyObject *module) {
-    PyMethodDef *parts[] = {counting_functions, scoring_functions,  learning_functions, words_functions,
-                            reuse_functions,    contexts_functions, mixing_functions};
+    PyMethodDef *parts[] = {counting_functions, scoring_functions, learning_functions, words_functions, reuse_functions,
+                            contexts_functions, index_functions,   sessions_functions, mixing_functions};
     for (size_t part = 0; part < sizeof parts / sizeof *parts; part++)
         if (PyModule_AddFunctions(module, parts[part]) < 0) return -1;
     return 0;

@@ -136,7 +136,7 @@ class Memory:
     def recall(self, context: Context) -> Recall:
         """Return what came after contexts like this one; changes nothing."""
         past = self.past(context)
-        hashes = [*past.hashes(), *_lagged(past.items, past.items), _position(past.items)]
+        hashes = [*past.hashes().tolist(), *_lagged(past.items, past.items), _position(past.items)]
         return Recall(past, self._successors.after(hashes), self._words.after(heard(context)[:WORDS].tolist()))
 
     def recent(self, user: str) -> OrderedDict[str, None]:
@@ -146,7 +146,7 @@ class Memory:
     def learn(self, context: Context, key: str, time_s: float) -> None:
         """Remember that ``key`` came after ``context``, at ``time_s``."""
         past = self.past(context)
-        hashes = [*past.hashes(), *_lagged(past.items[1:], past.items[2:]), _position(past.items)]
+        hashes = [*past.hashes().tolist(), *_lagged(past.items[1:], past.items[2:]), _position(past.items)]
         self._successors.add((value for value in hashes if value != NONE), key)
         self._words.add(heard(context)[:WORDS].tolist(), key)
         self._touch(context.user, key)

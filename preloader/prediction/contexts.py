@@ -14,8 +14,11 @@ import msgspec
 import numpy as np
 
 from preloader.events import Context, Event
+from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.hashing import NONE, constant, text_hash
+
+IntArray = NDArray[np.int64]
 
 _LONGEST_RUN = 12
 _ITEMS = 20  # a session's older items say little, and one event may use thousands
@@ -93,24 +96,11 @@ class Past(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, context: Context, prefix: str) -> Past:
         """Return the past for the kind whose keys begin with ``prefix``."""
-        items: list[str] = []
-        run, running = 0, True
-        for event in reversed(context.recent):
-            resources = event.resources
-            if not resources:
-                running = False
-            elif running:
-                run += 1
-            if len(resources) == 1:
-                if resources[0].startswith(prefix):
-                    items.append(resources[0])
-            elif resources:
-                items += [key for key in reversed(resources) if key.startswith(prefix)]
-            if len(items) >= _ITEMS:
-                break
-        return cls(context, items[:_ITEMS], min(run, _LONGEST_RUN))
+        used = [event.resources for event in context.recent]
+        items, run = kernel.active.past(used, prefix, _ITEMS, _LONGEST_RUN)
+        return cls(context, items, run)
 
-    def hashes(self, *, with_user: bool = True, with_time: bool = True) -> list[int]:
+    def hashes(self, *, with_user: bool = True, with_time: bool = True) -> IntArray:
         """Return one 62-bit hash for each of `TEMPLATES`; without user or time, these count as unknown."""
         recent = self.context.recent
         latest = recent[-1] if recent else None
@@ -128,7 +118,8 @@ class Past(msgspec.Struct, frozen=True):
             _circumstances_hash(latest),
             _time_slot(latest) if with_time else NONE,
         )
-        hashes: list[int] = kernel.active.mix(_MULTIPLIERS, _STARTS, _MEMBERS, ingredients)
+        hashes = np.empty(len(TEMPLATES), np.int64)
+        kernel.active.mix(hashes, _MULTIPLIERS, _STARTS, _MEMBERS, ingredients)
         return hashes
 
     def describe(self, template: Template) -> str:

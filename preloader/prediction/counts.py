@@ -45,7 +45,7 @@ VALUES = np.log1p(np.arange(256) / BETA)
 class Counts:
     """Counts of the successors of contexts, one row each.
 
-    A row takes ``SUCCESSORS · (4 + horizon) + 3 · horizon + 8`` bytes, and about 110 more in the index. Row 0 is
+    A row takes ``SUCCESSORS · (4 + horizon) + 2 · horizon + 8`` bytes, and at most 16 more in the index. Row 0 is
     nobody's: it stands for contexts that are not known, and always is empty.
 
     Args:
@@ -58,27 +58,25 @@ class Counts:
         self._counts = np.zeros((capacity + 1, horizon, SUCCESSORS), np.uint8)
         self._summary = np.zeros((capacity + 1, horizon), np.int16)  # the total times `_RANGE`, plus the largest count
         self._hashes = np.zeros(capacity + 1, np.int64)
-        self._rows: dict[int, int] = {}
-        self._next = 1
+        self._index = np.zeros(_places(capacity), np.int32)
+        self._next = 1  # the row that goes next
         self._tables = (self._keys, self._counts, self._summary)
         self._capacity = capacity
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return int(np.count_nonzero(self._index))
 
-    def find(self, hashes: list[int]) -> IntArray:
+    def find(self, hashes: IntArray) -> IntArray:
         """Return the rows of contexts, 0 for those not known."""
         found = np.empty(len(hashes), np.int64)
-        kernel.active.find(found, self._rows, hashes)
+        kernel.active.find(found, self._index, self._hashes, hashes)
         return found
 
-    def find_or_add(self, hashes: list[int]) -> IntArray:
+    def find_or_add(self, hashes: IntArray) -> IntArray:
         """Return the rows of contexts, after giving the unknown ones the rows of the oldest."""
-        found = self.find(hashes)
-        if found.all():
-            return found
-        get = self._rows.get
-        return np.array([get(value) or self._add(value) for value in hashes], np.int64)
+        found = np.empty(len(hashes), np.int64)
+        self._next = kernel.active.find_or_add(found, self._index, self._hashes, *self._tables, hashes, self._next)
+        return found
 
     @property
     def hashes(self) -> IntArray:
@@ -114,7 +112,7 @@ class Counts:
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as copies of arrays."""
-        used = self._capacity + 1 if len(self._rows) == self._capacity else self._next
+        used = self._capacity + 1 if len(self) == self._capacity else self._next
         return {
             "keys": self._keys[:used].copy(),
             "counts": self._counts[:used].copy(),
@@ -147,24 +145,24 @@ class Counts:
         self._hashes[:used] = arrays["hashes"]
         self._summarise(np.arange(used))
         self._next = int(arrays["next"][0])
-        self._rows = {value: row for row, value in enumerate(self._hashes[1:used].tolist(), start=1)}
+        self._reindex(used)
 
-    def _add(self, value: int) -> int:
-        row = self._next
-        self._next = row + 1 if row < self._capacity else 1
-        old = int(self._hashes[row])
-        if self._rows.get(old) == row:
-            del self._rows[old]
-            self._empty(row)
-        self._rows[value] = row
-        self._hashes[row] = value
-        return row
+    def _reindex(self, used: int) -> None:
+        """Fill the index anew; of rows with the same hash the last one counts."""
+        rows = {value: row for row, value in enumerate(self._hashes[1:used].tolist(), start=1)}
+        mask = len(self._index) - 1
+        self._index[:] = 0
+        for value, row in rows.items():
+            place = value & mask
+            while self._index[place]:
+                place = (place + 1) & mask
+            self._index[place] = row
 
     def _summarise(self, rows: IntArray) -> None:
         """Compute the summaries of rows from their counts."""
         self._summary[rows] = summaries(self._counts[rows])
 
-    def _empty(self, row: int) -> None:
-        self._keys[row] = NOTHING
-        self._counts[row] = 0
-        self._summary[row] = 0
+
+def _places(capacity: int) -> int:
+    """Return how many places an index has: a power of two, at most half of them taken."""
+    return 1 << (2 * capacity + 1).bit_length()

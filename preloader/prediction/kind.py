@@ -39,7 +39,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """What is known before an item of the kind."""
 
     past: Past
-    hashes: list[int]
+    hashes: IntArray
     marks: Marks
     words: WordArray
 

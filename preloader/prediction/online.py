@@ -30,7 +30,7 @@ class OnlinePredictor:
     the session's own recency is read from the context (`recency`). `mixture` weighs it all. ``p_use_soon`` and
     ``p_use_if_loaded`` are learned from what happened within the horizon and within 10 items (`reuse`).
 
-    Memory is bounded: for each kind at most ``max_contexts`` × 250 bytes, ``max_keys`` × 400 bytes, ``2 ** word_bits``
+    Memory is bounded: for each kind at most ``max_contexts`` × 150 bytes, ``max_keys`` × 400 bytes, ``2 ** word_bits``
     × 25 bytes once texts are heard, and ``max_sessions`` × 5 kB, with three steps; the live sessions' latest events
     come on top. The oldest contexts, and the keys unused for longest, are forgotten.
 

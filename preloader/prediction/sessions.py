@@ -42,6 +42,10 @@ class Sessions:
         self._mark_counts = np.zeros((capacity, horizon), np.int32)
         self._words = np.zeros((capacity, horizon, MAX_WORDS), np.uint32)
         self._word_counts = np.zeros((capacity, horizon), np.int32)
+        self._held = (
+            *(self._items, self._at, self._rows, self._hashes, self._marked, self._marks, self._mark_counts),
+            *(self._words, self._word_counts),
+        )
 
     def slot(self, user: str, session: str) -> tuple[int, bool]:
         """Return a session's slot, and whether it is new to it."""
@@ -55,30 +59,9 @@ class Sessions:
         self._items[slot] = 0
         return slot, True
 
-    def push(
-        self,
-        slot: int,
-        rows: IntArray,
-        hashes: list[int],
-        marks: Marks,
-        words: WordArray,
-    ) -> int:
+    def push(self, slot: int, rows: IntArray, hashes: IntArray, marks: Marks, words: WordArray) -> int:
         """Note the evidence before an item that comes now; return how many of the latest items are on record."""
-        items = min(int(self._items[slot]) + 1, self._horizon)
-        at = (int(self._at[slot]) + 1) % self._horizon
-        self._items[slot], self._at[slot] = items, at
-        marked, slots = marks
-        count, heard = len(marked), len(words)
-        self._rows[slot, at] = rows
-        self._hashes[slot, at] = hashes
-        self._marked[slot, at, :count] = marked
-        self._marked[slot, at, count:] = 0
-        self._marks[slot, at, :count] = slots
-        self._marks[slot, at, count:] = NO_MARK
-        self._mark_counts[slot, at] = count
-        if heard:
-            self._words[slot, at, :heard] = words
-        self._word_counts[slot, at] = heard
+        items: int = kernel.active.remember(*self._held, rows, hashes, *marks, words, slot)
         return items
 
     def rows(self, slot: int, items: int, counts: Counts) -> IntArray:

@@ -32,7 +32,7 @@ class OnlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         horizon: How many items ahead it looks.
-        max_contexts: How many contexts a kind remembers; 133 bytes each with three steps, and about 110 for its index.
+        max_contexts: How many contexts a kind remembers; 126 bytes each with three steps, and 16 for its index.
         max_keys: How many keys a kind knows.
         max_predictions: How many predictions of a kind are made at most.
         max_sessions: How many sessions are followed at once.

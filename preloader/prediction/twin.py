@@ -12,10 +12,16 @@ from typing import Any
 import numpy as np
 
 from preloader.ndarray import NDArray
+from preloader.prediction.index_twin import find as find
+from preloader.prediction.index_twin import find_or_add as find_or_add
 from preloader.prediction.mixing_twin import join as join
 from preloader.prediction.mixing_twin import learn_pool as learn_pool
 from preloader.prediction.mixing_twin import pool as pool
 from preloader.prediction.mixing_twin import weigh as weigh
+from preloader.prediction.sessions_twin import mix as mix
+from preloader.prediction.sessions_twin import past as past
+from preloader.prediction.sessions_twin import recall as recall
+from preloader.prediction.sessions_twin import remember as remember
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -32,7 +38,6 @@ _AGES = 9
 _NUMERIC = 3
 _AGE = np.uint32(3)
 _LEAST_GAIN, _MOST_GAIN = 0.03, 2.0
-_HASH_MASK = (1 << 62) - 1
 
 
 def count(keys: Int32Array, counts: ByteArray, summary: Int16Array, rows: IntArray, key: int, contexts: int) -> None:
@@ -371,54 +376,6 @@ def fit(
         slopes[head, _NUMERIC:] = np.bincount(of_age, errors[head], _AGES + 1)
     squares += slopes * slopes
     weights -= rate * slopes / np.sqrt(squares)
-
-
-def recall(
-    found: IntArray, rows: IntArray, hashes: IntArray, row_hashes: IntArray, slot: int, latest: int, items: int
-) -> None:
-    """Fill ``found``, (H, C), with the rows of a session's latest contexts, 0 for those that were forgotten since.
-
-    Args:
-        found: Out: at step k, the rows before the k-th latest item.
-        rows: Of each slot, in a ring: (slots, H, C).
-        hashes: The contexts' hashes, of the same shape.
-        row_hashes: Whose each row is now.
-        slot: Which session.
-        latest: Where in the ring its latest item stands.
-        items: How many items are on record.
-    """
-    order = (latest - np.arange(len(found))) % len(found)
-    then = rows[slot].take(order, axis=0)
-    found[:] = then * (row_hashes.take(then) == hashes[slot].take(order, axis=0))
-    found[items:] = 0
-
-
-def mix(
-    multipliers: NDArray[np.uint64],
-    starts: NDArray[np.uint64],
-    members: ByteArray,
-    ingredients: tuple[int, ...],
-) -> list[int]:
-    """Return the 62-bit hash of each context: the sum, exact, of its members' products.
-
-    Args:
-        multipliers: One for each ingredient.
-        starts: One for each context.
-        members: Whether an ingredient is one of a context's: (contexts, ingredients).
-        ingredients: Their hashes, at most 32 bits each.
-    """
-    products = [value * multiplier for value, multiplier in zip(ingredients, multipliers.tolist(), strict=True)]
-    sums = [
-        sum((products[one] for one in np.flatnonzero(of_context).tolist()), start)
-        for start, of_context in zip(starts.tolist(), members, strict=True)
-    ]
-    return [(value ^ (value >> 32)) & _HASH_MASK for value in sums]  # the high bits, which mix best, reach the low ones
-
-
-def find(found: IntArray, rows: dict[int, int], hashes: list[int]) -> None:
-    """Fill ``found`` with the rows of contexts, 0 for those not known."""
-    get = rows.get
-    found[:] = [get(value, 0) for value in hashes]
 
 
 def mark(

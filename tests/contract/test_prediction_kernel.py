@@ -140,29 +140,109 @@ def test_sessions_and_contexts_are_the_same(seed):
     multipliers, starts = (rng.integers(0, 1 << 64, size, dtype=np.uint64) for size in (7, C))
     members = rng.integers(0, 2, (C, 7)).astype(np.uint8)
     for ingredients in (rng.integers(0, 1 << 32, 7).tolist(), [0] * 7, [(1 << 32) - 1] * 7):
-        same("mix", (multipliers, starts, members, tuple(ingredients)), 0)
+        same("mix", (np.empty(C, np.int64), multipliers, starts, members, tuple(ingredients)), 1)
+
+
+def indexed(rows=8, places=32):
+    """Return an empty index, the hashes of its rows, and what else a row holds."""
+    row_hashes = np.zeros(rows, np.int64)
+    tables = np.ones((rows, S), np.int32), np.ones((rows, H, S), np.uint8), np.ones((rows, H), np.int16)
+    return np.zeros(places, np.int32), row_hashes, *tables
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_marks_and_rows_are_the_same(seed):
+def test_contexts_are_found_in_the_same_rows_as_in_a_dictionary(seed):
+    rng = np.random.default_rng(seed)
+    held, rows, order, added = indexed(), {}, 1, 0
+    for _ in range(60):
+        hashes = rng.integers(1, 12, 3) * 32 + rng.integers(30, 33, 3)  # most of them have the same few homes
+        arguments = (np.empty(3, np.int64), *held, hashes, order)
+        found, *held = same("find_or_add", arguments, 6)
+        order = c.find_or_add(*copies(arguments))
+        for value, row in zip(hashes.tolist(), found.tolist(), strict=True):
+            if value not in rows:
+                assert row == added % 7 + 1, "the oldest row goes first"
+                rows = {other: of for other, of in rows.items() if of != row} | {value: row}
+                added += 1
+            assert rows[value] == row
+        asked = np.arange(20, 420)
+        (answer,) = same("find", (np.empty(400, np.int64), held[0], held[1], asked), 1)
+        assert answer.tolist() == [rows.get(value, 0) for value in asked.tolist()]
+    assert added > 14
+    assert not any(table[1].any() for table in held[2:]), "a row that changed hands is empty"
+
+
+@pytest.mark.parametrize("damage", [-1, 8, 1])
+def test_a_damaged_index_is_refused(damage):
+    index, row_hashes, *tables = indexed()
+    index[:] = damage  # rows that are none, or one row in every place, so that no place is empty
+    row_hashes[:] = 5
+    asked = np.arange(6, 9)
+    with pytest.raises(ValueError, match="out of range"):
+        c.find(np.empty(3, np.int64), index, row_hashes, asked)
+    with pytest.raises(ValueError, match="out of range"):
+        c.find_or_add(np.empty(3, np.int64), index, row_hashes, *tables, asked, 1)
+    for places in (0, 4, 31):
+        with pytest.raises(ValueError, match="fit"):
+            c.find(np.empty(3, np.int64), np.zeros(places, np.int32), row_hashes, asked)
+    for following in (0, 8):
+        with pytest.raises(ValueError, match="fit"):
+            c.find_or_add(np.empty(3, np.int64), np.zeros(32, np.int32), row_hashes, *tables, asked, following)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_was_known_is_remembered_the_same(seed):
+    rng = np.random.default_rng(seed)
+    state = (
+        *(np.zeros(4, np.int32), np.zeros(4, np.int32), np.zeros((4, H, C), np.int64), np.zeros((4, H, C), np.int64)),
+        *(np.zeros((4, H, M), np.int32), np.full((4, H, M), 21, np.int8), np.zeros((4, H), np.int32)),
+        *(np.zeros((4, H, W), np.uint32), np.zeros((4, H), np.int32)),
+    )
+    for _ in range(40):
+        noted, heard = rng.integers(0, M + 1), rng.integers(0, W + 1)
+        known = (
+            *(rng.integers(0, R, C), rng.integers(0, 1 << 62, C), rng.integers(0, N, noted).astype(np.int32)),
+            *(rng.integers(0, SLOTS, noted).astype(np.int8), rng.integers(0, 1 << 32, heard, dtype=np.uint32)),
+        )
+        state = same("remember", (*state, *known, int(rng.integers(0, 4))), 9)
+    for bad in ({0: -1}, {0: H + 1}, {1: -1}, {1: H}):
+        damaged = copies(state)
+        for at, value in bad.items():
+            damaged[at][2] = value
+        with pytest.raises(ValueError, match="out of range"):
+            c.remember(*damaged, *known, 2)
+    for slot in (-1, 4):
+        with pytest.raises(ValueError, match="fit"):
+            c.remember(*state, *known, slot)
+    with pytest.raises(ValueError, match="fit"):
+        c.remember(*state, *known[:-1], np.zeros(W + 1, np.uint32), 2)
+
+
+def test_a_sessions_items_are_found_the_same():
+    rng = random.Random(3)
+    for length in range(40):
+        used = [tuple(rng.choices(["k:a", "k:b", "j:a", "k"], k=rng.choice((0, 1, 1, 1, 3)))) for _ in range(length)]
+        for most, longest in ((1, 3), (4, 12), (50, 50)):
+            same("past", (used, "k:", most, longest), 0)
+    for wrong in ((("k:a",),), "k:", 3, 3), ([["k:a"]], "k:", 3, 3), ([], b"k:", 3, 3), ([], "k:", 3):
+        with pytest.raises(TypeError):
+            c.past(*wrong)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_marks_are_the_same(seed):
     rng = np.random.default_rng(seed)
     slots = np.arange(4, dtype=np.int8), np.arange(4, 8, dtype=np.int8)
     for length in (0, 1, 2, 20, 256):
         came = rng.integers(0, 2 + seed, length).tolist()
         same("mark", (np.zeros(12, np.int32), np.zeros(12, np.int8), *slots, came, 8, 3), 2)
-    same("find", (np.empty(3, np.int64), {5: 2, 7: 1 << 40}, [7, 6, 5]), 1)
 
 
-def test_marks_and_rows_of_another_type_are_refused():
+def test_marks_of_another_type_are_refused():
     marked, slots = np.zeros(12, np.int32), np.zeros(12, np.int8)
     for came in ((1, 2), [1] * 257, [-1], [1 << 40], ["a"]):
         with pytest.raises(ValueError, match=r"fit|range"):
             c.mark(marked, slots, slots, slots, came, 8, 3)
-    for rows, hashes in (({}, [1]), ({}, (1, 2)), ([], [1, 2])):
-        with pytest.raises(ValueError, match="fit"):
-            c.find(np.empty(2, np.int64), rows, hashes)
-    with pytest.raises(TypeError):
-        c.find(np.empty(1, np.int64), {1: "a"}, [1])
 
 
 def learned(backend, events, monkeypatch, **settings):
@@ -258,18 +338,20 @@ def test_no_call_leaves_memory_behind():
     heard = weights, weights.copy(), np.zeros(1 << BITS, np.bool_), gains, gains.copy(), *words, rng.random((H, N))
     hashes = np.arange(1, 4, dtype=np.uint64), np.arange(C, dtype=np.uint64), np.ones((C, 3), np.uint8)
 
-    found = np.empty(2, np.int64)
+    found, (index, row_hashes, *_), asked = np.empty(C, np.int64), indexed(), np.arange(C)
+    used = [("k:a",), (), ("k:b", "j:c")]
 
     def call(times):
         for _ in range(times):
             c.count(*state, rows, 3, 3)
             c.learn_words(*heard, 1, 1, 12345, 32 - BITS, 1.0, 0.1, 0.05, 1e-4)
-            c.mix(*hashes, (1, 2, 3))
-            c.find(found, {1: 2}, [1, 2])
+            c.mix(found, *hashes, (1, 2, 3))
+            c.find(found, index, row_hashes, asked)
+            c.past(used, "k:", 2, 3)
             with contextlib.suppress(ValueError):
                 c.count(*state, rows, 0, 3)
 
-    lent = [*state, rows, *heard, *hashes, found]
+    lent = [*state, rows, *heard, *hashes, found, index, row_hashes, asked, used, used[0][0]]
     held = [sys.getrefcount(array) for array in lent]
     call(2_000)
     assert [sys.getrefcount(array) for array in lent] == held, "an array that was looked at was not let go"
@@ -283,12 +365,3 @@ def test_ties_keep_their_order():
     for tied in (np.full(N, 0.5), np.arange(N) // 4 / N, -(np.arange(N) // 4) / N):
         for most in (1, 3, N - 2):
             same("likeliest", (np.empty(most, np.int64), tied, 2, N), 1)
-
-
-def test_a_found_row_is_handed_back():
-    row = 1 << 40
-    rows, found = {5: row}, np.empty(1, np.int64)
-    before = sys.getrefcount(row)
-    for _ in range(100):
-        c.find(found, rows, [5])
-    assert sys.getrefcount(row) == before
