@@ -7,7 +7,6 @@ All arrays are C-contiguous; what a function changes comes first. Sizes: ``H`` s
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -18,26 +17,27 @@ from preloader.prediction.mixing_twin import join as join
 from preloader.prediction.mixing_twin import learn_pool as learn_pool
 from preloader.prediction.mixing_twin import pool as pool
 from preloader.prediction.mixing_twin import weigh as weigh
+from preloader.prediction.reuse_twin import estimate as estimate
+from preloader.prediction.reuse_twin import features as features
+from preloader.prediction.reuse_twin import fit as fit
+from preloader.prediction.reuse_twin import note as note
 from preloader.prediction.sessions_twin import mix as mix
 from preloader.prediction.sessions_twin import past as past
 from preloader.prediction.sessions_twin import recall as recall
 from preloader.prediction.sessions_twin import remember as remember
+from preloader.prediction.words_twin import learn_words as learn_words
+from preloader.prediction.words_twin import score_words as score_words
+from preloader.prediction.words_twin import word_places as word_places
 
 FloatArray = NDArray[np.float64]
-Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
 Int16Array = NDArray[np.int16]
 Int8Array = NDArray[np.int8]
 ByteArray = NDArray[np.uint8]
-HashArray = NDArray[np.uint32]
 
 _COUNT_RANGE = np.int16(128)
 _FULL = 96
-_AGES = 9
-_NUMERIC = 3
-_AGE = np.uint32(3)
-_LEAST_GAIN, _MOST_GAIN = 0.03, 2.0
 
 
 def count(keys: Int32Array, counts: ByteArray, summary: Int16Array, rows: IntArray, key: int, contexts: int) -> None:
@@ -238,144 +238,6 @@ def learn(
         mark_slopes[:, -1] = 0.0  # of no mark
         mark_squares += mark_slopes * mark_slopes
         mark_weights -= mark_rate * mark_slopes / np.sqrt(mark_squares)
-
-
-def word_places(words: HashArray, keys: HashArray, multiplier: int, shift: int) -> IntArray:
-    """Return where the weights of (word, key) pairs stand, shape (W, N); ``words`` and ``keys`` are hashes."""
-    return (((words[:, None] ^ keys[None, :]) * np.uint32(multiplier)) >> np.uint32(shift)).astype(np.int64)
-
-
-def score_words(
-    table: FloatArray,
-    weights: Float32Array,
-    gains: Float32Array,
-    words: HashArray,
-    keys: HashArray,
-    first: int,
-    last: int,
-    multiplier: int,
-    shift: int,
-    scale: float,
-) -> None:
-    """Add to the scores of the steps from ``first`` to before ``last`` ``scale`` times the words' weights.
-
-    How old a word's text is stands in the two lowest bits of its hash, and ``gains`` (H, 4) say what that leaves of it.
-    """
-    places = word_places(words, keys, multiplier, shift)
-    gained = weights[places, first:last] * gains[first:last, words & _AGE].T[:, None, :]
-    table[first:last] += gained.sum(axis=0).T * np.float32(scale)
-
-
-def learn_words(
-    weights: Float32Array,
-    squares: Float32Array,
-    is_learned: NDArray[np.bool_],
-    gains: Float32Array,
-    gain_squares: Float32Array,
-    words: HashArray,
-    keys: HashArray,
-    probabilities: FloatArray,
-    target: int,
-    step: int,
-    multiplier: int,
-    shift: int,
-    scale: float,
-    rate: float,
-    gain_rate: float,
-    small: float,
-) -> None:
-    """Move the weights of words and the gains of their ages at one step, by Adagrad.
-
-    Of pairs that share a place the last one counts.
-    """
-    places = word_places(words, keys, multiplier, shift)
-    errors = probabilities[step].copy()
-    errors[target] -= 1.0
-    is_learned[places] = True
-    ages, scaled = words & _AGE, (errors * np.float32(scale)).astype(np.float32)
-    spoken = (scaled.astype(np.float64) * weights[places, step]).sum(axis=1)
-    slopes = np.bincount(ages, spoken, gains.shape[1])  # in double: summed in whichever order, it is the same float
-    gradient = scaled * gains[step, ages][:, None]
-    raised = squares[places, step] + gradient * gradient
-    squares[places, step] = raised
-    weights[places, step] -= np.float32(rate) * gradient / np.sqrt(raised + np.float32(small))
-    total = gain_squares[step] + slopes * slopes
-    gain_squares[step] = total
-    gains[step] = (gains[step] - gain_rate * slopes / np.sqrt(total + np.float32(small))).clip(_LEAST_GAIN, _MOST_GAIN)
-
-
-def features(
-    table: FloatArray,
-    ages: IntArray,
-    probabilities: FloatArray,
-    columns: IntArray,
-    popularity: FloatArray,
-    mark_columns: IntArray,
-    marks: Int8Array,
-    edge: float,
-) -> None:
-    """Tell what is asked about some candidates.
-
-    Args:
-        table: Out: the log-odds of any step and of the last one, and the log-popularity: (3, candidates).
-        ages: Out: the candidates' ages in the session.
-        probabilities: Of all candidates, (H, N).
-        columns: Which candidates.
-        popularity: Of all candidates.
-        mark_columns: Where the marked keys stand, (H, M).
-        marks: The features of the marks, of which the first are ages.
-        edge: Keeps the odds finite.
-    """
-    asked = probabilities.take(columns, axis=1)
-    np.multiply.reduce(1.0 - asked, axis=0, out=table[0])
-    table[1] = 1.0 - asked[-1]
-    table[:2] = np.log((1.0 - table[:2] + edge) / (table[:2] + edge))
-    table[2] = popularity.take(columns)
-    age_of = np.full(len(popularity), _AGES)
-    of_step = marks.ravel()[: mark_columns.shape[1]]
-    is_age = of_step < _AGES
-    age_of[mark_columns[0, is_age]] = of_step[is_age]
-    ages[:] = age_of.take(columns)
-
-
-def estimate(chances: FloatArray, weights: FloatArray, table: FloatArray, ages: IntArray) -> None:
-    """Fill ``chances``, (2, candidates), by two logistic regressions; the second chance is at least the first."""
-    odds = weights[:, :_NUMERIC] @ table
-    odds += weights[:, _NUMERIC:].take(ages, axis=1)
-    chances[:] = 1.0 / (1.0 + np.exp(-odds))
-    np.maximum(chances[0], chances[1], out=chances[1])
-
-
-def note(used_after: Int32Array, numbers: Int32Array, slot: int, number: int, passed: int) -> None:
-    """Note that ``number`` was first used after ``passed`` items, if it is among a slot's ``numbers``."""
-    of_slot: NDArray[Any] = used_after[slot]
-    of_slot[(numbers[slot] == number) & (of_slot == 0)] = passed
-
-
-def fit(
-    weights: FloatArray,
-    squares: FloatArray,
-    table: Float32Array,
-    ages: Int8Array,
-    numbers: Int32Array,
-    used_after: Int32Array,
-    slot: int,
-    horizon: int,
-    rate: float,
-) -> None:
-    """Learn by Adagrad from a slot's candidates: which were used within ``horizon`` items, and which at all."""
-    held = np.flatnonzero(numbers[slot])
-    asked, of_age = table[slot][:, held].astype(np.float64), ages[slot, held].astype(np.int64)
-    after = used_after[slot, held]
-    used = np.stack([(after > 0) & (after <= horizon), after > 0])
-    odds = weights[:, :_NUMERIC] @ asked + weights[:, _NUMERIC:].take(of_age, axis=1)
-    errors = 1.0 / (1.0 + np.exp(-odds)) - used
-    slopes = np.zeros_like(weights)
-    slopes[:, :_NUMERIC] = errors @ asked.T
-    for head in range(2):
-        slopes[head, _NUMERIC:] = np.bincount(of_age, errors[head], _AGES + 1)
-    squares += slopes * slopes
-    weights -= rate * slopes / np.sqrt(squares)
 
 
 def mark(

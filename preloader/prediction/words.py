@@ -14,7 +14,7 @@ from preloader.ndarray import NDArray
 from preloader.prediction import kernel
 from preloader.prediction.hashing import constant, text_hash
 from preloader.prediction.state import fitting, within
-from preloader.prediction.twin import word_places
+from preloader.prediction.words_twin import word_places
 
 MAX_WORDS = 96
 """How many words and word pairs are looked at."""
