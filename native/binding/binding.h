@@ -15,7 +15,10 @@
 
 #include "../ring.h"
 
-enum { MAX_CONSUMERS = 32 };
+enum {
+    INTERFACE = 1, /* raised with every change of what Python sees, here and in backend.py, which refuses others */
+    MAX_CONSUMERS = 32
+};
 
 typedef struct module_state {
     PyTypeObject *ring_type;

@@ -29,7 +29,8 @@ static int fill_module(PyObject *module) {
     module_state *state = PyModule_GetState(module);
     if (find_record(state) < 0 || find_numpy(state) < 0) return -1;
     state->ring_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &ring_spec, NULL);
-    return state->ring_type ? PyModule_AddType(module, state->ring_type) : -1;
+    if (!state->ring_type || PyModule_AddType(module, state->ring_type) < 0) return -1;
+    return PyModule_AddIntMacro(module, INTERFACE);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {

@@ -7,7 +7,7 @@ static int add_parts(PyObject *module) {
                             contexts_functions, index_functions,   sessions_functions, mixing_functions};
     for (size_t part = 0; part < sizeof parts / sizeof *parts; part++)
         if (PyModule_AddFunctions(module, parts[part]) < 0) return -1;
-    return 0;
+    return PyModule_AddIntMacro(module, INTERFACE);
 }
 
 static PyModuleDef_Slot slots[] = {

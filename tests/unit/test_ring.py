@@ -48,6 +48,17 @@ def test_falling_back_warns_once_and_the_chosen_twin_does_not():
     assert (chosen.stdout, chosen.stderr) == ("python\n", "")
 
 
+def test_a_compiled_ring_of_other_sources_is_refused():
+    stale = (
+        "import sys, types; sys.modules['preloader.ring._native'] = old = types.ModuleType('old');"
+        "old.__file__ = 'old.so'; old.Ring = None;"
+        "import preloader.ring as ring; print(ring.BACKEND, len(ring.Ring(3)))"
+    )
+    refused = python(stale, PRELOADER_RING="")
+    assert refused.stdout == "python 0\n"
+    assert refused.stderr.count("RuntimeWarning: the compiled ring old.so has interface 0 and not ") == 1
+
+
 def test_a_ring_wraps_keeps_order_and_refuses_when_full():
     ring, taken, put = Ring(3), [], 0
     for round_ in range(10):
