@@ -25,7 +25,7 @@ from preloader.hint_desk import HintDesk
 from preloader.hints import HintInbox
 from preloader.loading import Loader
 from preloader.outlook import Outlook
-from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, UsesExecutor
+from preloader.ports import DecisionPolicy, EvictionPolicy, Executor, Predictor, Provider, Remembering, UsesExecutor
 from preloader.prediction import OnlinePredictor
 from preloader.prediction.hotswap import HotSwapPredictor, SwapStatus
 from preloader.prediction.shadow import SwapSettings
@@ -61,7 +61,8 @@ class PreloadManager:
         eviction: What gives way; as the settings name it unless given.
         settings: Budget, tiers, timeouts, …
         executor: Where blocking work (loaders, saving state) runs; threads unless given. The caller closes its own.
-        state_dir: Where the predictor's state is restored from and saved to, regularly and at the end.
+        state_dir: Where what was learned is restored from and saved to, regularly and at the end: the predictor's
+            state, habits, what components really cost.
         event_log: Where events are recorded. The caller keeps the ownership.
         listeners: Called with every `Need` and `Preload` as it ends, on the loop; they must not block.
         pressure_sources: What tells how short memory is; all that the machine has unless given.
@@ -122,8 +123,9 @@ class PreloadManager:
         self._foresight = Foresight(
             swap, habits, self._outlook, self._speculation, self._executor, kinds, settings, wall_clock, decided
         )
+        kept = (provider.kept for provider in providers.values() if isinstance(provider, Remembering))
         self._upkeep = Upkeep(
-            swap, self._executor, state_dir, event_log, settings.autosave_s, lambda: swap.of_bundle, (habits,)
+            swap, self._executor, state_dir, event_log, settings.autosave_s, lambda: swap.of_bundle, (habits, *kept)
         )
         self._hints = HintInbox(settings.tier_capacity)
         self._desk = HintDesk(self._hints, self._speculation, kinds, settings.steps)

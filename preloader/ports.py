@@ -6,7 +6,7 @@ runs over all its implementations, the shipped fakes of `preloader.testing` incl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -225,6 +225,37 @@ class UsesExecutor(Protocol):
 
     def use_executor(self, executor: Executor) -> None:
         """Run blocking calls on ``executor`` from now on, unless one was chosen when the provider was made."""
+
+
+class Kept(Protocol):
+    """Something small that is learned beside the predictor, and kept in a file of its own between runs.
+
+    Attributes:
+        name: The file's.
+    """
+
+    name: str
+
+    def pieces(self) -> Iterable[bytes]:
+        """Return what was learned, in pieces that take little time each."""
+
+    def load(self, data: bytes) -> None:
+        """Replace what was learned.
+
+        Raises:
+            BundleError: ``data`` is damaged or of another version; nothing is replaced.
+        """
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A provider that learns what is worth keeping between runs. Optional.
+
+    Attributes:
+        kept: What the manager restores before anything is loaded, and saves, where it has a state directory.
+    """
+
+    kept: Kept
 
 
 @runtime_checkable

@@ -6,13 +6,13 @@ import asyncio
 import itertools
 import shutil
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from preloader.errors import BundleError
 from preloader.events import Event
-from preloader.ports import Executor, Predictor, Snapshot
+from preloader.ports import Executor, Kept, Predictor, Snapshot
 from preloader.prediction import load_bundle, save_bundle
 from preloader.telemetry import logger
 from preloader.whole_file import write_whole
@@ -24,22 +24,6 @@ _LOG_FLUSH_S = 1.0
 _BUNDLE = "predictor"
 _OF_BUNDLE = "predictor-of-bundle"
 _GREW_ON = "grew_on"  # in a saved state: the digest of the bundle that it was learned on top of
-
-
-class Kept(Protocol):
-    """Something small that was learned beside the predictor, and is kept in a file of its own."""
-
-    name: str
-
-    def pieces(self) -> Iterable[bytes]:
-        """Return what was learned, in pieces that take little time each."""
-
-    def load(self, data: bytes) -> None:
-        """Replace what was learned.
-
-        Raises:
-            BundleError: ``data`` is damaged or of another version; nothing is replaced.
-        """
 
 
 class Upkeep:
@@ -113,7 +97,7 @@ class Upkeep:
             kept.load(await self._executor.run(path.read_bytes))
         except FileNotFoundError:  # the first start
             return
-        except (BundleError, OSError) as error:
+        except Exception as error:  # a provider's own may fail in any way
             aside = await self._executor.run(_put_aside, path)
             logger.warning("%s starts afresh: %s; %s", kept.name, error, aside)
 
@@ -122,7 +106,7 @@ class Upkeep:
         place = self._place()
         if place is None:
             return
-        files = [(place.with_name(kept.name), await _whole(kept.pieces())) for kept in self._kept]
+        files = [file for kept in self._kept if (file := await _written_out(kept, place)) is not None]
         self._snapshots += 1
         snapshot, digest = self._predictor.snapshot(), self._of_bundle()
         if digest:
@@ -163,13 +147,17 @@ class Upkeep:
                 logger.warning("%s failed at shutdown: %s", chore.__qualname__, error)
 
 
-async def _whole(pieces: Iterable[bytes]) -> bytes:
-    """Join pieces, and let others have their turn between them."""
+async def _written_out(kept: Kept, beside: Path) -> tuple[Path, bytes] | None:
+    """Return what goes into which file, letting others have their turn between pieces; nothing where that fails."""
     made = []
-    for piece in pieces:
-        made.append(piece)
-        await asyncio.sleep(0)
-    return b"".join(made)
+    try:
+        for piece in kept.pieces():
+            made.append(piece)
+            await asyncio.sleep(0)
+    except Exception as error:  # what else there is to save must not suffer
+        logger.warning("%s cannot be saved: %r", kept.name, error)
+        return None
+    return beside.with_name(kept.name), b"".join(made)
 
 
 async def _every(seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:

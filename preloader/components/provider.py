@@ -21,7 +21,8 @@ class RegistryProvider(Blocking):
     """Makes the components of a registry ready; `ComponentRegistry.provider` makes one.
 
     A component occupies what its loader states (`Loaded`), else what is measured (buffers, arrays, mappings), else what
-    was declared. What it is expected to cost is learned from its loads, and from those of its like (`LearnedCosts`).
+    was declared. What it is expected to cost is learned from its loads, and from those of its like, and kept where the
+    manager keeps its state (`LearnedCosts`).
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class RegistryProvider(Blocking):
         self.immutable = all(component.loader.immutable for component in components.values())
         self._components = {resource_key(kind, name): component for name, component in components.items()}
         self._graph = graph
-        self._learned = LearnedCosts()
+        self.kept = LearnedCosts(f"costs-{kind}.json")
         self._dependencies: dict[str, tuple[str, ...]] = {}
 
     async def load(self, key: str) -> Loaded:
@@ -49,7 +50,7 @@ class RegistryProvider(Blocking):
         made = await component.loader.load(self.executor)
         took_s = loop.time() - began_s
         measured = made.bytes if isinstance(made, Loaded) else measured_bytes(made)
-        self._learned.loaded(key, _sort(component), _declared(component), took_s, measured)
+        self.kept.loaded(key, _sort(component), _declared(component), took_s, measured)
         if isinstance(made, Loaded):
             return made
         return Loaded(made, component.bytes if measured is None else measured)
@@ -69,7 +70,7 @@ class RegistryProvider(Blocking):
             UnknownResourceError: There is no such component.
         """
         component = self._component(key)
-        return self._learned.expected(key, _sort(component), _declared(component))
+        return self.kept.expected(key, _sort(component), _declared(component))
 
     def priority(self, key: str) -> float:
         """Return the component's declared priority.
