@@ -6,6 +6,7 @@ Run it with ``python -m benchmarks.bench_manager [--json]``.
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -152,13 +153,25 @@ print(took, psutil.Process().memory_info().rss)
 
 
 def importing() -> Iterator[Figure]:
-    """Measure what importing the package costs in a fresh process, beside importing numpy alone."""
+    """Measure what importing the package costs in a fresh process, beside importing numpy alone.
+
+    Both from bytecode, as an installed package has it: an environment that forbids to write that, or a tree where it
+    cannot be written, would have our modules compiled anew by every process, and numpy's not.
+    """
+    with TemporaryDirectory() as bytecode:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield from _importing(environment)
+
+
+def _importing(environment: dict[str, str]) -> Iterator[Figure]:
     memory: dict[str, list[float]] = {"numpy": [], "preloader": []}
 
     def importing_of(module: str) -> Callable[[], float]:
         def measure() -> float:
             program = [sys.executable, "-c", _IMPORT.format(module=module)]
-            took, rss = subprocess.run(program, capture_output=True, check=True, text=True).stdout.split()
+            said = subprocess.run(program, capture_output=True, check=True, text=True, env=environment).stdout
+            took, rss = said.split()
             memory[module].append(float(rss))
             return float(took)
 
@@ -166,7 +179,7 @@ def importing() -> Iterator[Figure]:
 
     sides = {module: importing_of(module) for module in memory}
     for measure in sides.values():
-        measure()  # compiles what is not compiled yet
+        measure()  # which compiles
     seconds = interleaved(sides)
     extra = statistics.median(ours - numpy for ours, numpy in zip(seconds["preloader"], seconds["numpy"], strict=True))
     numpy_note = f"numpy alone: {statistics.median(seconds['numpy']) * 1e3:.0f} ms"
