@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    INTERFACE = 1,   /* raised with every change of a function's arguments, here and in kernel.py, which refuses others */
+    INTERFACE = 2,   /* raised with every change of a function's arguments, here and in kernel.py, which refuses others */
     SUCCESSORS = 16, /* of counts.py */
     COUNT_RANGE = 128,
     WEIGHTS = 4, /* of a context: two weights, and their sums of squared slopes */

@@ -123,9 +123,65 @@ static PyObject *likeliest(PyObject *self, PyObject *const *args, Py_ssize_t giv
     return finish(&arrays, NULL);
 }
 
+/* Return `make` called with a key, its chances at each step, and its two chances of use. */
+static PyObject *told(PyObject *make, PyObject *key, const double *chances, Py_ssize_t steps, Py_ssize_t stride,
+                      double loaded, double soon) {
+    PyObject *said[] = {key, PyTuple_New(steps), PyFloat_FromDouble(loaded), PyFloat_FromDouble(soon)};
+    PyObject *made = NULL;
+    int is_whole = said[1] != NULL && said[2] != NULL && said[3] != NULL;
+    for (Py_ssize_t step = 0; is_whole && step < steps; step++) {
+        PyObject *chance = PyFloat_FromDouble(chances[step * stride]);
+        if (chance == NULL) is_whole = 0;
+        else PyTuple_SET_ITEM(said[1], step, chance);
+    }
+    if (is_whole) made = PyObject_Vectorcall(make, said, 4, NULL);
+    for (int one = 1; one < 4; one++) Py_XDECREF(said[one]);
+    return made;
+}
+
+static PyObject *predictions(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    Arrays arrays;
+    (void)self;
+    if (open_arrays(&arrays, "qdqd", args, given, 5) < 0) return NULL;
+    Py_ssize_t steps = PyLong_AsSsize_t(args[6]);
+    double least_chance = PyFloat_AsDouble(args[7]), least_use = PyFloat_AsDouble(args[8]);
+    if (PyErr_Occurred()) {
+        close_arrays(&arrays);
+        return NULL;
+    }
+    const int64_t *numbers = DATA(int64_t, 0), *columns = DATA(int64_t, 2);
+    const double *probabilities = DATA(double, 1), *uses = DATA(double, 3);
+    PyObject *make = args[4], *keys = args[5];
+    Py_ssize_t size = LENGTH(0), asked = LENGTH(2);
+    if (size < 1 || LENGTH(1) % size || steps < 1 || steps > LENGTH(1) / size || LENGTH(3) != 2 * asked ||
+        !PyList_Check(keys))
+        return finish(&arrays, BAD_SHAPES);
+    for (Py_ssize_t at = 0; at < asked; at++)
+        if (columns[at] < 0 || columns[at] >= size || numbers[columns[at]] < 0) return finish(&arrays, BAD_INDEX);
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t at = 0; found != NULL && at < asked; at++) {
+        const double *chances = probabilities + columns[at];
+        double loaded = uses[asked + at], likeliest = chances[0];
+        for (Py_ssize_t step = 1; step < steps; step++)
+            if (chances[step * size] > likeliest) likeliest = chances[step * size];
+        if (!(loaded >= least_use || likeliest >= least_chance)) continue;
+        PyObject *key = numbers[columns[at]] < PyList_GET_SIZE(keys) ? PyList_GET_ITEM(keys, numbers[columns[at]]) : NULL;
+        PyObject *made = NULL;
+        Py_XINCREF(key);
+        if (key == NULL) PyErr_SetString(PyExc_ValueError, BAD_INDEX);
+        else made = told(make, key, chances, steps, size, loaded, uses[at]);
+        Py_XDECREF(key);
+        if (made == NULL || PyList_Append(found, made) < 0) Py_CLEAR(found);
+        Py_XDECREF(made);
+    }
+    close_arrays(&arrays);
+    return found;
+}
+
 PyMethodDef scoring_functions[] = {
     FUNCTION(score, "Add up evidence; see twin.score."),
     FUNCTION(softmax, "Make probabilities of scores; see twin.softmax."),
     FUNCTION(likeliest, "Find the likeliest columns; see twin.likeliest."),
+    FUNCTION(predictions, "Say in words what arrays say; see twin.predictions."),
     {NULL, NULL, 0, NULL},
 };

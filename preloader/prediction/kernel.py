@@ -10,7 +10,7 @@ import logging
 import warnings
 from types import ModuleType
 
-INTERFACE = 1
+INTERFACE = 2
 """Which functions there are and what they take; an extension of another number was built from other sources."""
 
 _log = logging.getLogger(__name__)

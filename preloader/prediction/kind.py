@@ -111,14 +111,10 @@ class KindModel:
             return []
         scored = self.score(self.evidence(context))
         columns = _likeliest(scored, most)
-        soon, loaded = self.reuse.estimate(*self.reuse.features(scored, columns))
-        keys = [self.vocabulary.keys[number] for number in scored.numbers.take(columns).tolist()]
-        per_step = zip(*scored.probabilities[:steps].take(columns, axis=1).tolist(), strict=True)
-        return [
-            Prediction(key, chances, if_loaded, if_soon)
-            for key, chances, if_loaded, if_soon in zip(keys, per_step, loaded.tolist(), soon.tolist(), strict=True)
-            if if_loaded >= _HOPELESS_USE or max(chances) >= _HOPELESS_STEP
-        ]
+        uses = self.reuse.estimate(*self.reuse.features(scored, columns))
+        told = scored.numbers, scored.probabilities, columns, uses, Prediction, self.vocabulary.keys
+        found: list[Prediction] = kernel.active.predictions(*told, steps, _HOPELESS_STEP, _HOPELESS_USE)
+        return found
 
     def uses(self, context: Context, keys: Sequence[str]) -> FloatArray:
         """Return P(used if loaded) and P(used soon) of some keys, not a number of those that are no candidates."""

@@ -71,11 +71,11 @@ class Reuse:
         kernel.active.features(table, ages, scored.probabilities, columns, scored.popularity, *marks, _EDGE)
         return table, ages
 
-    def estimate(self, features: FloatArray, ages: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Return P(used soon) and P(used if loaded), of which the second is at least the first."""
+    def estimate(self, features: FloatArray, ages: IntArray) -> FloatArray:
+        """Return P(used soon) and P(used if loaded), of which the second is at least the first: (2, candidates)."""
         chances = np.empty((2, len(ages)))
         kernel.active.estimate(chances, self._weights, features, ages)
-        return chances[0], chances[1]
+        return chances
 
     def is_open(self, slot: int) -> bool:
         """Return whether a session's candidates are being watched."""

@@ -7,6 +7,8 @@ All arrays are C-contiguous; what a function changes comes first. Sizes: ``H`` s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from preloader.prediction.words_twin import learn_words as learn_words
 from preloader.prediction.words_twin import score_words as score_words
 from preloader.prediction.words_twin import word_places as word_places
 
+T = TypeVar("T")
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
@@ -173,6 +176,39 @@ def softmax(table: FloatArray, size: int) -> None:
 def likeliest(chosen: IntArray, probabilities: FloatArray, first: int, size: int) -> None:
     """Fill ``chosen`` with the likeliest columns from ``first`` to ``size``, likeliest first, ties in their order."""
     chosen[:] = np.argsort(-probabilities.ravel()[first:size], kind="stable")[: len(chosen)] + first
+
+
+def predictions(
+    numbers: IntArray,
+    probabilities: FloatArray,
+    columns: IntArray,
+    uses: FloatArray,
+    make: Callable[[str, tuple[float, ...], float, float], T],
+    keys: list[str],
+    steps: int,
+    least_chance: float,
+    least_use: float,
+) -> list[T]:
+    """Return what ``make`` makes of some candidates: of key, chances at each step, P(used if loaded), P(used soon).
+
+    Args:
+        numbers: The candidates' numbers, (N,).
+        probabilities: Of all candidates, (H, N).
+        columns: Which candidates.
+        uses: P(used soon) and P(used if loaded) of those: (2, columns).
+        make: What to make.
+        keys: The key of each number.
+        steps: At how many steps.
+        least_chance: Which are left out: those less likely than this at each step,
+        least_use: and with a P(used if loaded) below this.
+    """
+    named = [keys[number] for number in numbers.take(columns).tolist()]
+    per_step = zip(*probabilities[:steps].take(columns, axis=1).tolist(), strict=True)
+    return [
+        make(key, chances, if_loaded, if_soon)
+        for key, chances, if_soon, if_loaded in zip(named, per_step, *uses.tolist(), strict=True)
+        if if_loaded >= least_use or max(chances) >= least_chance
+    ]
 
 
 def learn(

@@ -112,15 +112,14 @@ class WordWeights:
         """
         places = word_places(words, keys, _MULTIPLIER, self._shift)
         gains = self._gains.T[words & _AGE][:, None, :]
-        said: FloatArray = self._weights[places] * gains * _scale(words)
+        said: FloatArray = self._weights[places] * gains * np.float32(_scale(len(words)))
         return said
 
     def score(self, table: NDArray[np.float64], words: WordArray, keys: WordArray, first: int, last: int) -> None:
         """Add the evidence of words to the scores of the steps from ``first`` to before ``last``."""
-        scale = float(_scale(words))
+        shift, scale = self._shift, _scale(len(words))
         kernel.active.score_words(
-            *(table, self._weights, self._gains, words, keys),
-            *(first, last, _MULTIPLIER, self._shift, scale),
+            table, self._weights, self._gains, words, keys, first, last, _MULTIPLIER, shift, scale
         )
 
     def learn(
@@ -128,7 +127,7 @@ class WordWeights:
     ) -> None:
         """Move the weights of one step from the keys' probabilities towards the key of ``column``, which came."""
         state = self._weights, self._squares, self._is_learned, self._gains, self._gain_squares
-        numbers = step, _MULTIPLIER, self._shift, float(_scale(words)), self._rates[step], _GAIN_RATE, _SMALL
+        numbers = step, _MULTIPLIER, self._shift, _scale(len(words)), self._rates[step], _GAIN_RATE, _SMALL
         kernel.active.learn_words(*state, words, keys, probabilities, column, *numbers)
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
@@ -164,6 +163,7 @@ class WordWeights:
         self._squares[at] = arrays["squares"]
 
 
-def _scale(words: WordArray) -> np.float32:
-    """Let long texts not speak louder than short ones."""
-    return np.float32(1.0 / math.sqrt(max(len(words), 1)))
+@lru_cache(maxsize=MAX_WORDS + 1)
+def _scale(words: int) -> float:
+    """Let long texts not speak louder than short ones: in single precision, as the weights are."""
+    return float(np.float32(1.0 / math.sqrt(max(words, 1))))

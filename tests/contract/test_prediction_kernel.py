@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from preloader.events import ContextTracker, Event
+from preloader.events import ContextTracker, Event, Prediction
 from preloader.prediction import OnlinePredictor, kernel, twin
 from preloader.testing import random_events
 
@@ -340,6 +340,7 @@ def test_no_call_leaves_memory_behind():
 
     found, (index, row_hashes, *_), asked = np.empty(C, np.int64), indexed(), np.arange(C)
     used = [("k:a",), (), ("k:b", "j:c")]
+    told = asked, rng.random((1, C)), asked[:2].copy(), rng.random((2, 2)), Prediction, list("abcde")
 
     def call(times):
         for _ in range(times):
@@ -348,10 +349,11 @@ def test_no_call_leaves_memory_behind():
             c.mix(found, *hashes, (1, 2, 3))
             c.find(found, index, row_hashes, asked)
             c.past(used, "k:", 2, 3)
+            c.predictions(*told, 1, 0.0, 0.0)
             with contextlib.suppress(ValueError):
                 c.count(*state, rows, 0, 3)
 
-    lent = [*state, rows, *heard, *hashes, found, index, row_hashes, asked, used, used[0][0]]
+    lent = [*state, rows, *heard, *hashes, found, index, row_hashes, asked, used, used[0][0], *told]
     held = [sys.getrefcount(array) for array in lent]
     call(2_000)
     assert [sys.getrefcount(array) for array in lent] == held, "an array that was looked at was not let go"
@@ -365,3 +367,30 @@ def test_ties_keep_their_order():
     for tied in (np.full(N, 0.5), np.arange(N) // 4 / N, -(np.arange(N) // 4) / N):
         for most in (1, 3, N - 2):
             same("likeliest", (np.empty(most, np.int64), tied, 2, N), 1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_predictions_are_the_same(seed):
+    rng = np.random.default_rng(seed)
+    probabilities, uses = rng.dirichlet(np.full(N, 0.2), H), rng.random((2, 9)) ** 8
+    columns, keys = rng.choice(N, 9, replace=False), [f"k:{number}" for number in range(2 * N)]
+    told = 2 * np.arange(N), probabilities, columns, uses, Prediction, keys
+    lengths = set()
+    for steps in range(1, H + 1):
+        for least in (0.0, 0.01, 2.0):
+            same("predictions", (*told, steps, least, least), 0)
+            lengths.add(len(c.predictions(*told, steps, least, least)))
+    assert {0, 9} < lengths, "some were left out"
+
+
+def test_predictions_of_nothing_or_by_nobody_are_refused():
+    numbers, probabilities, columns, uses = np.arange(4), np.full((H, 4), 0.2), np.array([1, 3]), np.full((2, 2), 0.5)
+    good = [numbers, probabilities, columns, uses, Prediction, list("abcd"), H, 0.0, 0.0]
+    for at, wrong in ((0, -numbers), (0, numbers + 1), (2, columns + 1), (2, columns - 2)):
+        with pytest.raises(ValueError, match="range"):
+            c.predictions(*good[:at], wrong, *good[at + 1 :])
+    for at, wrong in ((0, np.arange(5)), (3, uses[:1]), (5, tuple("abcd")), (6, 0), (6, H + 1)):
+        with pytest.raises(ValueError, match="fit"):
+            c.predictions(*good[:at], wrong, *good[at + 1 :])
+    with pytest.raises(ZeroDivisionError):
+        c.predictions(*good[:4], lambda *said: 1 / 0, *good[5:])

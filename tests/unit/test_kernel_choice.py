@@ -60,5 +60,5 @@ def checksum(functions):
 
 def test_a_changed_interface_has_a_new_number():
     """Where this fails, raise INTERFACE here, in the C header and in the module that checks it."""
-    assert (kernel.INTERFACE, checksum(vars(twin))) == (1, 2_734_890_247)
+    assert (kernel.INTERFACE, checksum(vars(twin))) == (2, 581_963_841)
     assert (backend.INTERFACE, checksum({name: getattr(Ring, name) for name in dir(Ring)})) == (1, 1_929_682_918)
