@@ -69,7 +69,11 @@ class Catalogue:
 
         They load in parallel: its seconds are those of the longest path, or of all divided among the workers.
         """
-        parts = [part for part in (*self.provider(key).dependencies(key), key) if part not in self._store]
+        provider = self.provider(key)
+        needed = provider.dependencies(key)
+        if not needed and key not in self._store:  # mostly
+            return provider.cost(key)
+        parts = [part for part in (*needed, key) if part not in self._store]
         costs = {part: self.provider(part).cost(part) for part in parts}
         ready_s: dict[str, float] = {}
         for part in parts if len(parts) > 1 else ():

@@ -169,8 +169,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         tier: Where to queue it; ``None`` refuses.
         probability: The probability that decided.
         steps: How many items ahead the need is expected.
-        rule: Why, as a format string over the fields of `values`, filled only when somebody asks.
-        values: The figures for ``rule``.
+        rule: Why, as a format string over `values` and ``p``, the probability; filled only when somebody asks.
+        values: The figures for ``rule``, which decisions of one rule may share.
     """
 
     key: str
@@ -183,7 +183,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     @property
     def reason(self) -> str:
         """The reason in words."""
-        return self.rule.format(**self.values)
+        return self.rule.format(**{"p": self.probability, **self.values})
 
 
 class NeedOutcome(StrEnum):

@@ -44,7 +44,7 @@ class LogOddsShifts:
         outcome, unknown, drawn = float(came), (0.0, alike), (1.0 - fading) * alike
         for key, probability in stated.items():
             shift, precision = keys.pop(key, unknown)
-            chance = _shifted(probability, shift)
+            chance = _shifted(probability, shift) if shift else probability
             precision = alike + fading * (precision - alike) + chance * (1.0 - chance)
             keys[key] = (shift + (outcome - chance - drawn * shift) / precision, precision)
         while len(keys) > self._max_keys:

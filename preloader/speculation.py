@@ -168,8 +168,10 @@ class Speculation:
 
     def cancel_wrong(self, slot: Slot, predictions: Sequence[Prediction]) -> None:
         """Cancel what the session's new predictions no longer support, as long as it is not ready."""
+        if not self._loader.flights and not self._tiers:  # nearly always
+            return
         pending = self._pending()
-        if not any(preload.slot == slot for preload in pending):  # nearly always
+        if not any(preload.slot == slot for preload in pending):
             return
         expected = {one.key for one in predictions if one.p_use_if_loaded >= _CANCEL_BELOW}
         for preload in pending:

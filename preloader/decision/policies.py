@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -41,6 +42,9 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REFUSED = "P(used if loaded) {p:.2f} < {at}: refused"
+_READY = "ready already: refused"
+_NOTHING: dict[str, float | str] = {}
+_PROBABILITY, _STEPS = attrgetter("probability"), attrgetter("steps")
 
 
 class ThresholdPolicy:
@@ -58,16 +62,25 @@ class ThresholdPolicy:
     def __init__(self, thresholds: Thresholds | None = None) -> None:
         self._at = at = thresholds or Thresholds()
         self._least = min(at.immediate, at.delayed, at.background)
+        self._refused: dict[str, float | str] = {"at": at.background}
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. Predictions below a third of the lowest threshold are not worth a word."""
-        floor = self._at.background / 3
-        decisions = [
-            self._resident(prediction) if prediction.key in residents else self._route(prediction)
-            for prediction in predictions
-            if prediction.p_use_if_loaded >= floor
-        ]
-        decisions.sort(key=lambda decision: (decision.steps, -decision.probability))
+        floor, least, refused = self._at.background / 3, self._least, self._refused
+        decisions = []
+        for prediction in predictions:
+            key, worth = prediction.key, prediction.p_use_if_loaded
+            if not worth >= floor:
+                continue
+            if key in residents:
+                decision = Decision(key, None, prediction.p_use_soon, len(prediction.per_step), _READY, _NOTHING)
+            elif worth < least:  # most are, and no probability below is taken for larger
+                decision = Decision(key, None, worth, len(prediction.per_step), _REFUSED, refused)
+            else:
+                decision = self._route(prediction)
+            decisions.append(decision)
+        decisions.sort(key=_PROBABILITY, reverse=True)
+        decisions.sort(key=_STEPS)  # stable: among those, the likeliest first
         return decisions
 
     def outcome(self, preload: Preload) -> None:
@@ -76,8 +89,6 @@ class ThresholdPolicy:
     def _route(self, prediction: Prediction) -> Decision:
         key, at = prediction.key, self._at
         worth, steps = prediction.p_use_if_loaded, len(prediction.per_step)
-        if worth < self._least:  # most are, and no probability below is taken for larger
-            return Decision(key, None, worth, steps, _REFUSED, {"p": worth, "at": at.background})
         near = 1.0 - (1.0 - prediction.per_step[0]) * (1.0 - sum(prediction.per_step[1:2]))
         next_item, within_two = min(prediction.per_step[0], worth), min(near, worth)
         if next_item > at.immediate:
@@ -89,10 +100,7 @@ class ThresholdPolicy:
         if worth >= at.background:
             rule = "P(used if loaded) {p:.2f} ≥ {at}: background"
             return Decision(key, Tier.BACKGROUND, worth, steps, rule, {"p": worth, "at": at.background})
-        return Decision(key, None, worth, steps, _REFUSED, {"p": worth, "at": at.background})
-
-    def _resident(self, prediction: Prediction) -> Decision:
-        return Decision(prediction.key, None, prediction.p_use_soon, len(prediction.per_step), "ready already: refused")
+        return Decision(key, None, worth, steps, _REFUSED, self._refused)
 
 
 POLICIES: dict[str, type[DecisionPolicy]] = {

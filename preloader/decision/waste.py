@@ -106,7 +106,9 @@ class WasteBudget:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
         decisions = self._policy.decide(predictions, residents, budget)
         accepted = [at for at, decision in enumerate(decisions) if decision.tier is not None]
-        self.opportunities += bool(accepted)
+        if not accepted:  # mostly
+            return decisions
+        self.opportunities += 1
         self._prices = None
         for at in sorted(accepted, key=lambda at: -decisions[at].probability):
             if (refusal := self._charge(decisions[at], budget)) is not None:

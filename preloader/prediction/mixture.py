@@ -9,6 +9,8 @@ of the log loss online (Adagrad), so the result is calibrated as it goes.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 import numpy as np
 
@@ -30,7 +32,7 @@ SPARSE_FROM = 512
 _RATE, _MARK_RATE = 0.03, 0.06
 _FIRST_WEIGHT, _FIRST_POPULARITY = 0.15, 0.5
 _FIRST_SQUARES = 0.1
-_NUMBERS = np.arange(SPARSE_FROM)
+_NUMBERS, _NOBODY = np.arange(SPARSE_FROM), np.zeros(0, np.int64)
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -194,7 +196,7 @@ class Mixture:
         """Return the candidates' numbers, and the column of every number, or nothing if that is the number itself."""
         known = len(self._vocabulary)
         if known <= SPARSE_FROM:
-            return _NUMBERS[:known], _NUMBERS[:0]
+            return _first(known), _NOBODY
         keys = self._counts.keys_of(scene.rows)
         numbers = np.unique(np.concatenate([_NUMBERS[:FIRST], keys.ravel(), scene.marked.ravel()]))
         if len(self._column_of) < known:
@@ -210,3 +212,8 @@ class Mixture:
         for step, words in enumerate(scored.words):
             if len(words):
                 self._words.score(scored.probabilities, words, scored.hashes, step, step + 1)
+
+
+@lru_cache(maxsize=64)
+def _first(known: int) -> IntArray:
+    return _NUMBERS[:known]
