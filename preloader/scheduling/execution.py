@@ -2,9 +2,11 @@
 
 A loader is the user's code: it may hang for ever, call ``sys.exit`` or raise what a coroutine must not raise. A pool's
 threads would be used up by a few hung loaders and would keep the interpreter from exiting, so `ThreadExecutor` gives
-each call a daemon thread that can be left behind. Even these are bounded, and a share of them is kept from speculation:
-a need must not fail because what was loaded ahead hangs. Starting a thread holds the event loop until it runs, 0.1 to
-0.2 ms and more on a busy machine, so one whose call has ended waits a while for the next.
+each call a daemon thread that can be left behind. Even these are bounded. A share of them is kept from speculation, for
+a need must not fail because what was loaded ahead hangs; and a share from the loads of any one kind, for neither needs
+of other kinds nor the manager's own saving and inference must stop because all that one provider loads hangs. Starting
+a thread holds the event loop until it runs, 0.1 to 0.2 ms and more on a busy machine, so one whose call has ended waits
+a while for the next.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import contextvars
 import itertools
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from preloader.errors import ClosedError, LoadError
+from preloader.events import kind_of
 from preloader.scheduling.flights import loading
 from preloader.telemetry import logger
 
@@ -25,6 +29,7 @@ T = TypeVar("T")
 
 DEFAULT_MAX_THREADS = 64
 _KEPT_FOR_NEEDS = 0.25  # share of the threads that speculation leaves alone
+_KEPT_FOR_OTHERS = 0.125  # share that the loads of one kind leave to all else
 _MOST_PARKED = 4  # threads that wait for a call, as inferences and small files want one after the other
 _PARKED_S = 10.0
 
@@ -73,7 +78,12 @@ class InlineExecutor:
 
 
 class _Call:
-    """One call on a thread: runs the function and hands the result to the loop, if anybody still waits there."""
+    """One call on a thread: runs the function and hands the result to the loop, if anybody still waits there.
+
+    Attributes:
+        kind: The kind of resource that it helps to load; nothing where it is no part of a load.
+        is_speculative: Whether no need waits for that load.
+    """
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], ended: Callable[[_Call], None]) -> None:
         self.loop = asyncio.get_running_loop()
@@ -84,6 +94,9 @@ class _Call:
         self._args = args
         self._ended = ended
         self._context = contextvars.copy_context()
+        flight = loading.get()
+        self.kind = "" if flight is None else kind_of(flight.key)
+        self.is_speculative = flight is not None and not flight.foreground
 
     def run(self) -> None:
         """Run it, on a thread. Nothing may escape from here: it would be printed as a thread's traceback."""
@@ -117,7 +130,7 @@ class ThreadExecutor:
 
     Args:
         max_threads: Largest number of threads alive at once, abandoned ones included. Loaders that run ahead of a need
-            get none of the last quarter.
+            get none of the last quarter, and the loads of one kind none of the last eighth.
     """
 
     def __init__(self, max_threads: int = DEFAULT_MAX_THREADS) -> None:
@@ -125,6 +138,7 @@ class ThreadExecutor:
         self._lock = threading.Lock()
         self._live = 0
         self._abandoned = 0
+        self._of_kind: Counter[str] = Counter()  # live calls
         self._closed = False
         self._numbers = itertools.count(1)
         self._parked: list[queue.SimpleQueue[_Call | None]] = []  # where each waiting thread is handed its next call
@@ -144,8 +158,8 @@ class ThreadExecutor:
 
         Raises:
             ClosedError: The executor is closed.
-            NoThread: ``max_threads`` calls are running already, or as many as speculation may have and this is part of
-                it, or the system grants no further thread.
+            NoThread: ``max_threads`` calls are running already, or as many as speculation or the loads of one kind may
+                have and this is part of them, or the system grants no further thread.
             LoadError: The function raised something that would stop the loop (`SystemExit`, `KeyboardInterrupt`,
                 `StopIteration`, …).
         """
@@ -166,23 +180,28 @@ class ThreadExecutor:
         for place in parked:
             place.put(None)
 
-    def _most(self) -> int:
-        """Return how many threads may be alive for a call from this context."""
-        flight = loading.get()
-        if flight is None or flight.foreground:
-            return self.max_threads
-        return self.max_threads - int(_KEPT_FOR_NEEDS * self.max_threads)
+    def _check_room(self, call: _Call) -> None:
+        """Raise `NoThread` where a call may have none. The lock is held."""
+        most = self.max_threads - int(_KEPT_FOR_NEEDS * self.max_threads if call.is_speculative else 0)
+        if self._live >= most:
+            raise NoThread(
+                f"all {most} threads are busy, {self._abandoned} of them with calls that were given up "
+                "and still hang: mend the loaders that hang, or raise max_threads"
+            )
+        most = self.max_threads - int(_KEPT_FOR_OTHERS * self.max_threads)
+        if call.kind and self._of_kind[call.kind] >= most:
+            raise NoThread(
+                f"all {most} threads that loads of kind {call.kind!r} may have are busy: mend the loaders that hang, or "
+                "raise max_threads"
+            )
 
     def _start(self, call: _Call) -> None:
         with self._lock:
             if self._closed:
                 raise ClosedError("the executor is closed: it takes no more work")
-            if self._live >= (most := self._most()):
-                raise NoThread(
-                    f"all {most} threads are busy, {self._abandoned} of them with calls that were given up "
-                    "and still hang: mend the loaders that hang, or raise max_threads"
-                )
+            self._check_room(call)
             self._live += 1
+            self._of_kind[call.kind] += 1
             place = self._parked.pop() if self._parked else None  # the latest: its stack is warm, and others time out
         if place is not None:
             place.put(call)
@@ -226,6 +245,7 @@ class ThreadExecutor:
     def _ended(self, call: _Call) -> None:
         with self._lock:
             self._live -= 1
+            self._of_kind[call.kind] -= 1
             self._abandoned -= call.abandoned
             call.ended = True
 

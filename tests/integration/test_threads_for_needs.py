@@ -1,4 +1,4 @@
-"""Loaders that hang ahead of a need leave it a thread: a real manager, registry and executor."""
+"""Loaders that hang leave threads to needs and to other kinds: a real manager, registries and executor."""
 
 import asyncio
 import threading
@@ -11,6 +11,7 @@ from preloader.settings import Settings
 
 THREADS = 8
 FOR_SPECULATION = 6
+FOR_ONE_KIND = 7
 
 
 def test_a_need_is_served_while_hung_preloads_hold_all_threads_that_they_may():
@@ -51,3 +52,39 @@ def test_a_need_is_served_while_hung_preloads_hold_all_threads_that_they_may():
     assert served == ["made", "made"]  # the one that got no thread is not in quarantine for it
     assert {preload.outcome for preload in ended} <= {PreloadOutcome.FAILED}
     assert "all 6 threads are busy, 6 of them with calls that were given up" in ended[-1].reason
+
+
+def test_needs_whose_loaders_hang_leave_a_thread_to_other_kinds_and_to_saving(tmp_path):
+    release = threading.Event()
+    hanging, sound = ComponentRegistry(), ComponentRegistry()
+    names = [f"hangs{number}" for number in range(THREADS)]
+    for name in names:
+        hanging.component(name, bytes=1, load_s=0.0)(lambda: release.wait(30))
+    for number in range(3):
+        sound.component(f"n{number}", bytes=1, load_s=0.0)(lambda: "made")
+
+    async def main():
+        executor = ThreadExecutor(max_threads=THREADS)
+        settings = Settings(waste_budget=None, load_timeout_s=0.05, load_attempts=1, quarantine_after=1)
+        manager = PreloadManager(
+            {"remote": hanging.provider("remote"), "component": sound.provider()},
+            settings=settings,
+            executor=executor,
+            state_dir=tmp_path,
+        )
+        async with manager:
+            needs = [manager.get(f"remote:{name}") for name in names]
+            reasons = [str(error) for error in await asyncio.gather(*needs, return_exceptions=True)]
+            busy = executor.live
+            served = [await manager.get(f"component:n{number}") for number in range(3)]
+        release.set()
+        while executor.live:
+            await asyncio.sleep(0.001)
+        return reasons, busy, served
+
+    reasons, busy, served = asyncio.run(main())
+    assert busy == FOR_ONE_KIND
+    assert sum("took longer than 0.05 s" in reason for reason in reasons) == FOR_ONE_KIND
+    assert sum("all 7 threads that loads of kind 'remote' may have are busy" in reason for reason in reasons) == 1
+    assert served == ["made"] * 3
+    assert (tmp_path / "predictor").exists()
