@@ -191,8 +191,8 @@ class ThreadExecutor:
         most = self.max_threads - int(_KEPT_FOR_OTHERS * self.max_threads)
         if call.kind and self._of_kind[call.kind] >= most:
             raise NoThread(
-                f"all {most} threads that loads of kind {call.kind!r} may have are busy: mend the loaders that hang, or "
-                "raise max_threads"
+                f"all {most} threads that loads of kind {call.kind!r} may have are busy: mend the loaders that hang, "
+                "or raise max_threads"
             )
 
     def _start(self, call: _Call) -> None:
