@@ -54,6 +54,7 @@ class Foresight:
         self._predictor = predictor
         self._outlook = outlook
         self._speculation = speculation
+        self._kinds = frozenset(kinds)
         self._prefixes = tuple(f"{kind}:" for kind in kinds)
         self._decided = decided
         self._steps = settings.steps
@@ -122,7 +123,8 @@ class Foresight:
 
     def _decide(self, event: Event, predictions: list[Prediction]) -> list[Decision]:
         """Act on what is expected after ``event``."""
-        predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
+        if not self._predictor.says_nothing_but(self._kinds):
+            predictions = [prediction for prediction in predictions if prediction.key.startswith(self._prefixes)]
         slot = (event.user, event.session)
         self._outlook.update(slot, predictions)
         self._speculation.cancel_wrong(slot, predictions)

@@ -7,6 +7,15 @@ enum { AGES = 4 };
 static const float LEAST_GAIN = 0.03f, MOST_GAIN = 2.0f; /* above 0: nothing could be learned of what is not heard */
 #define AGE(word) ((word) & (AGES - 1))
 
+/* Where the weights of a word and a key stand: anywhere in megabytes, so that they are asked for some keys ahead. */
+#define PLACE(word, key) ((Py_ssize_t)((uint32_t)(((word) ^ (key)) * (uint32_t)multiplier) >> shift))
+enum { AHEAD = 8 };
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
+#endif
+
 static PyObject *score_words(PyObject *self, PyObject *const *args, Py_ssize_t given) {
     Arrays arrays;
     (void)self;
@@ -26,15 +35,16 @@ static PyObject *score_words(PyObject *self, PyObject *const *args, Py_ssize_t g
     Py_ssize_t horizon = LENGTH(0) / size, buckets = (Py_ssize_t)1 << (32 - shift);
     if (LENGTH(0) != horizon * size || LENGTH(1) != buckets * horizon || LENGTH(2) != horizon * AGES || last > horizon)
         return finish(&arrays, BAD_SHAPES);
-    for (Py_ssize_t key = 0; key < size; key++)
+    for (Py_ssize_t key = 0; key < size; key++) {
+        for (Py_ssize_t word = 0; key + AHEAD < size && word < heard; word++)
+            PREFETCH(weights + PLACE(words[word], keys[key + AHEAD]) * horizon);
         for (Py_ssize_t step = first; step < last; step++) {
             float sum = 0.0f;
-            for (Py_ssize_t word = 0; word < heard; word++) {
-                Py_ssize_t place = (uint32_t)((words[word] ^ keys[key]) * (uint32_t)multiplier) >> shift;
-                sum += weights[place * horizon + step] * gains[step * AGES + AGE(words[word])];
-            }
+            for (Py_ssize_t word = 0; word < heard; word++)
+                sum += weights[PLACE(words[word], keys[key]) * horizon + step] * gains[step * AGES + AGE(words[word])];
             table[step * size + key] += sum * scale;
         }
+    }
     return finish(&arrays, NULL);
 }
 
@@ -73,7 +83,12 @@ static PyObject *learn_words(PyObject *self, PyObject *const *args, Py_ssize_t g
     float *gain = gains + step * AGES, *gain_square = gain_squares + step * AGES;
     for (Py_ssize_t word = 0, pair = 0; word < heard; word++) /* pairs that share a place all start from the same */
         for (Py_ssize_t key = 0; key < size; key++, pair++) {
-            Py_ssize_t place = (uint32_t)((words[word] ^ keys[key]) * (uint32_t)multiplier) >> shift;
+            Py_ssize_t place = PLACE(words[word], keys[key]);
+            if (key + AHEAD < size) {
+                Py_ssize_t next = PLACE(words[word], keys[key + AHEAD]) * horizon + step;
+                PREFETCH(weights + next);
+                PREFETCH(squares + next);
+            }
             Py_ssize_t at = place * horizon + step;
             float error = (float)((probabilities[key] - (key == target)) * (double)scale);
             float gradient = error * gain[AGE(words[word])];

@@ -53,6 +53,12 @@ class UseRecord:
         """Note what is stated of a session, where nothing is being watched of it."""
         if self._kinds and all((slot, kind) in self._windows for kind in self._kinds):
             return
+        if predictions and len(self._kinds) == 1:  # mostly: all are of this one
+            (kind,) = self._kinds
+            window = self._windows[slot, kind] = _Window(self._steps)
+            window.stated = {prediction.key: prediction.p_use_soon for prediction in predictions[:_NOTED]}
+            self._bound()
+            return
         opened: dict[str, dict[str, float] | None] = {}
         prefix, stated = "", None
         for prediction in predictions[: 2 * _NOTED]:
@@ -65,8 +71,7 @@ class UseRecord:
                 stated = opened[kind]
             if stated is not None and len(stated) < _NOTED:
                 stated[key] = prediction.p_use_soon
-        while len(self._windows) > _WINDOWS:
-            self._windows.popitem(last=False)
+        self._bound()
 
     def came(self, slot: Slot, key: str) -> None:
         """Note that a session used a key."""
@@ -79,6 +84,10 @@ class UseRecord:
         window.items_left -= 1
         if not window.items_left:
             self._shifts.learn_all(self._windows.pop(at).stated, came=False)
+
+    def _bound(self) -> None:
+        while len(self._windows) > _WINDOWS:
+            self._windows.popitem(last=False)
 
     def _open(self, slot: Slot, kind: str) -> dict[str, float] | None:
         """Return where to note what is stated of a kind; ``None`` where it is being watched already."""

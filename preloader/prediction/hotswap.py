@@ -16,7 +16,7 @@ they said in time: scoring runs no network. Items of which one of them said noth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from preloader.events import Context, Event, Prediction
 from preloader.ports import Executor, Predictor, Ready, Snapshot, StagedPredictor
 from preloader.prediction.contest import Items, losses
 from preloader.prediction.distribution import Distribution, distribution_of
+from preloader.prediction.online import OnlinePredictor
 from preloader.prediction.opening import open_with_digest
 from preloader.prediction.shadow import Shadow, SwapSettings, SwapState
 from preloader.telemetry import logger
@@ -193,6 +194,10 @@ class HotSwapPredictor:
     def predict(self, context: Context, steps: int = 3) -> list[Prediction]:
         """Return the live predictor's predictions; one that fails on probation is rolled back."""
         return self._by_live(lambda live: live.predict(context, steps))
+
+    def says_nothing_but(self, kinds: Set[str]) -> bool:
+        """Return whether all that is predicted at present is known to be of these kinds, without a look at it."""
+        return isinstance(self._live, OnlinePredictor) and self._live.says_nothing_but(kinds)
 
     def distribution(self, context: Context, kind: str, steps: int) -> Distribution:
         """Return what the live predictor says of one kind."""

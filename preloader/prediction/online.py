@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import msgspec
@@ -66,6 +66,10 @@ class OnlinePredictor:
     def kinds(self) -> tuple[str, ...]:
         """The kinds that it predicts at present."""
         return tuple(self._models)
+
+    def says_nothing_but(self, kinds: Set[str]) -> bool:
+        """Return whether all that it predicts at present is of these kinds."""
+        return self._models.keys() <= kinds
 
     def model(self, kind: str) -> KindModel | None:
         """Return the model of one kind, where there is one."""

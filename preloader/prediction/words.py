@@ -42,13 +42,8 @@ def heard(context: Context) -> WordArray:
     The same word is another one in an earlier text, or in somebody else's mouth. How old its text is stands in the two
     lowest bits of the hash, 0 for the latest.
     """
-    found: list[WordArray] = []
-    for event in reversed(context.recent[-_LOOKBACK:]):
-        if event.text:
-            found.append(_said(event.text, event.action, len(found)))
-            if len(found) == _TEXTS:
-                break
-    return np.concatenate(found)[:MAX_WORDS] if found else _SILENCE
+    texts = [(event.text, event.action) for event in context.recent[-_LOOKBACK:] if event.text]
+    return _said(tuple(texts[: -_TEXTS - 1 : -1])) if texts else _SILENCE
 
 
 def spoken(context: Context) -> list[str]:
@@ -64,13 +59,18 @@ def _tokens(text: str) -> list[str]:
     return list(dict.fromkeys(_WORD.findall(text[:1_000].lower())[:_WORDS_A_TEXT]))
 
 
-@lru_cache(maxsize=512)  # each of the latest texts is heard anew with every event
-def _said(text: str, action: str, age: int) -> WordArray:
-    words, pairs = _hashes(text)
-    salt = np.uint32(text_hash(action, age))
-    said: WordArray = ((words if age else np.concatenate([words, pairs])) ^ salt) & ~_AGE | np.uint32(age)
-    said.flags.writeable = False  # whoever hears it next is given the same array
-    return said
+@lru_cache(maxsize=512)  # the latest texts are heard anew with every event
+def _said(texts: tuple[tuple[str, str], ...]) -> WordArray:
+    """Return the hashes of the words of some texts, of which each is given with its action, latest first."""
+    found: list[WordArray] = []
+    for age, (text, action) in enumerate(texts):
+        words, pairs = _hashes(text)
+        salt = np.uint32(text_hash(action, age))
+        said = words if age else np.concatenate([words, pairs])
+        found.append(((said ^ salt) & ~_AGE) | np.uint32(age))
+    heard = np.concatenate(found)[:MAX_WORDS]
+    heard.flags.writeable = False  # whoever hears them next is given the same array
+    return heard
 
 
 @lru_cache(maxsize=256)
