@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from preloader.cache import Entry, Store
+from preloader.scheduling.flights import asked_about
 from preloader.telemetry import logger
 
 STALE = "stale before it was used"
@@ -74,6 +75,7 @@ class Freshness:
             return False
         if entry.provider.immutable:
             return True
+        before = asked_about.set(entry.key)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await entry.provider.is_fresh(entry.key, entry.value)
@@ -81,3 +83,5 @@ class Freshness:
             self.counts["freshness_errors"] += 1
             logger.debug("cannot tell whether %s is fresh, so it is not: %r", entry.key, error)
             return False
+        finally:
+            asked_about.reset(before)

@@ -3,10 +3,10 @@
 A loader is the user's code: it may hang for ever, call ``sys.exit`` or raise what a coroutine must not raise. A pool's
 threads would be used up by a few hung loaders and would keep the interpreter from exiting, so `ThreadExecutor` gives
 each call a daemon thread that can be left behind. Even these are bounded. A share of them is kept from speculation, for
-a need must not fail because what was loaded ahead hangs; and a share from the loads of any one kind, for neither needs
-of other kinds nor the manager's own saving and inference must stop because all that one provider loads hangs. Starting
-a thread holds the event loop until it runs, 0.1 to 0.2 ms and more on a busy machine, so one whose call has ended waits
-a while for the next.
+a need must not fail because what was loaded ahead hangs; and a share from any one kind, for neither needs of other
+kinds nor the manager's own saving and inference must stop because all that one provider does hangs. Starting a thread
+holds the event loop until it runs, 0.1 to 0.2 ms and more on a busy machine, so one whose call has ended waits a while
+for the next.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any, TypeVar
 
 from preloader.errors import ClosedError, LoadError
 from preloader.events import kind_of
-from preloader.scheduling.flights import loading
+from preloader.scheduling.flights import asked_about, loading
 from preloader.telemetry import logger
 
 T = TypeVar("T")
 
 DEFAULT_MAX_THREADS = 64
 _KEPT_FOR_NEEDS = 0.25  # share of the threads that speculation leaves alone
-_KEPT_FOR_OTHERS = 0.125  # share that the loads of one kind leave to all else
+_KEPT_FOR_OTHERS = 0.125  # share that one kind leaves to all else
 _MOST_PARKED = 4  # threads that wait for a call, as inferences and small files want one after the other
 _PARKED_S = 10.0
 
@@ -81,7 +81,8 @@ class _Call:
     """One call on a thread: runs the function and hands the result to the loop, if anybody still waits there.
 
     Attributes:
-        kind: The kind of resource that it helps to load; nothing where it is no part of a load.
+        kind: The kind of resource that it helps to load, or to tell whether it is still true; nothing where it does
+            neither.
         is_speculative: Whether no need waits for that load.
     """
 
@@ -95,7 +96,7 @@ class _Call:
         self._ended = ended
         self._context = contextvars.copy_context()
         flight = loading.get()
-        self.kind = "" if flight is None else kind_of(flight.key)
+        self.kind = kind_of(asked_about.get() or (flight.key if flight is not None else ""))
         self.is_speculative = flight is not None and not flight.foreground
 
     def run(self) -> None:
@@ -130,7 +131,7 @@ class ThreadExecutor:
 
     Args:
         max_threads: Largest number of threads alive at once, abandoned ones included. Loaders that run ahead of a need
-            get none of the last quarter, and the loads of one kind none of the last eighth.
+            get none of the last quarter, and one kind none of the last eighth.
     """
 
     def __init__(self, max_threads: int = DEFAULT_MAX_THREADS) -> None:
@@ -158,8 +159,8 @@ class ThreadExecutor:
 
         Raises:
             ClosedError: The executor is closed.
-            NoThread: ``max_threads`` calls are running already, or as many as speculation or the loads of one kind may
-                have and this is part of them, or the system grants no further thread.
+            NoThread: ``max_threads`` calls are running already, or as many as speculation or one kind may have and
+                this is part of it, or the system grants no further thread.
             LoadError: The function raised something that would stop the loop (`SystemExit`, `KeyboardInterrupt`,
                 `StopIteration`, …).
         """
@@ -191,8 +192,8 @@ class ThreadExecutor:
         most = self.max_threads - int(_KEPT_FOR_OTHERS * self.max_threads)
         if call.kind and self._of_kind[call.kind] >= most:
             raise NoThread(
-                f"all {most} threads that loads of kind {call.kind!r} may have are busy: mend the loaders that hang, "
-                "or raise max_threads"
+                f"all {most} threads that kind {call.kind!r} may have are busy: mend the loaders that hang, or raise "
+                "max_threads"
             )
 
     def _start(self, call: _Call) -> None:

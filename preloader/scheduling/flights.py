@@ -20,6 +20,9 @@ T = TypeVar("T")
 loading: ContextVar[Flight[Any] | None] = ContextVar("loading", default=None)
 """The flight whose loader runs in this context: a need from in there must not wait for the slot that it holds."""
 
+asked_about: ContextVar[str] = ContextVar("asked_about", default="")
+"""The key whose provider is asked in this context whether a value is still true; nothing where none is."""
+
 
 class CancelledLoad(LoadError):
     """A flight was cancelled, by a need that took its slot, by a changed prediction, or by shutdown."""

@@ -4,8 +4,10 @@ import asyncio
 import threading
 
 from preloader.components import ComponentRegistry
+from preloader.components.blocking import Blocking
 from preloader.events import Preload, PreloadOutcome
 from preloader.manager import PreloadManager
+from preloader.ports import Cost, Loaded
 from preloader.scheduling.execution import ThreadExecutor
 from preloader.settings import Settings
 
@@ -85,6 +87,54 @@ def test_needs_whose_loaders_hang_leave_a_thread_to_other_kinds_and_to_saving(tm
     reasons, busy, served = asyncio.run(main())
     assert busy == FOR_ONE_KIND
     assert sum("took longer than 0.05 s" in reason for reason in reasons) == FOR_ONE_KIND
-    assert sum("all 7 threads that loads of kind 'remote' may have are busy" in reason for reason in reasons) == 1
+    assert sum("all 7 threads that kind 'remote' may have are busy" in reason for reason in reasons) == 1
     assert served == ["made"] * 3
     assert (tmp_path / "predictor").exists()
+
+
+class Changing(Blocking):
+    """Loads at once; whether a value is still true cannot be told before ``release`` is set."""
+
+    immutable = False
+
+    def __init__(self, release):
+        super().__init__()
+        self.release = release
+
+    async def load(self, key):
+        return Loaded(await self.executor.run(str, key), 1)
+
+    async def unload(self, key, value):
+        pass
+
+    async def is_fresh(self, key, value):
+        return await self.executor.run(self.release.wait, 30)
+
+    def cost(self, key):
+        return Cost(0.0, 1)
+
+    def dependencies(self, key):
+        return ()
+
+
+def test_asking_whether_values_are_true_leaves_a_thread_to_other_kinds_when_it_hangs():
+    release = threading.Event()
+    sound = ComponentRegistry()
+    sound.component("n", bytes=1, load_s=0.0)(lambda: "made")
+
+    async def main():
+        executor = ThreadExecutor(max_threads=THREADS)
+        settings = Settings(waste_budget=None, load_timeout_s=0.05, load_attempts=1)
+        providers = {"remote": Changing(release), "component": sound.provider()}
+        async with PreloadManager(providers, settings=settings, executor=executor) as manager:
+            await manager.get("remote:x")
+            needs = [manager.get("remote:x") for _ in range(2 * THREADS)]
+            await asyncio.gather(*needs, return_exceptions=True)
+            busy = executor.live
+            served = await manager.get("component:n")
+        release.set()
+        while executor.live:
+            await asyncio.sleep(0.001)
+        return busy, served
+
+    assert asyncio.run(main()) == (FOR_ONE_KIND, "made")
