@@ -41,8 +41,7 @@ class Serving:
     def hit(self, entry: Entry, user: str, session: str) -> None:
         """Enter a need of what is resident and cannot go stale."""
         self._loader.served(entry, user, session)
-        now_s = asyncio.get_running_loop().time()
-        self._ledger.need(entry.key, user, session, NeedOutcome.HIT, 0.0, now_s)
+        self._ledger.hit(entry.key, user, session)
 
     async def need(self, key: str, user: str, session: str) -> Entry:
         """Return the entry of ``key``, pinned once, and enter the need.

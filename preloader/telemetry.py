@@ -146,6 +146,13 @@ class Ledger:
             reason=reason,
         )
 
+    def hit(self, key: str, user: str, session: str) -> None:
+        """Enter a need that ended at once; nobody looks at the clock where nobody listens."""
+        if self._listeners:
+            self.need(key, user, session, NeedOutcome.HIT, 0.0, asyncio.get_running_loop().time())
+        else:
+            self._needs[NeedOutcome.HIT] += 1
+
     def need(self, key: str, user: str, session: str, outcome: NeedOutcome, waited_s: float, now_s: float) -> None:
         """Enter a need that has ended."""
         self._needs[outcome] += 1

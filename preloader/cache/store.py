@@ -190,7 +190,10 @@ class Store:
 
     def used(self, entry: Entry) -> None:
         """Tell the policy that ``entry`` was used."""
-        self._tell(self._eviction.used, entry.key)
+        try:  # as `_tell` does, which would take a tenth of a hit's time here
+            self._eviction.used(entry.key)
+        except Exception:
+            self._failed(entry.key)
 
     def missed(self, key: str) -> None:
         """Tell the policy that ``key`` was needed and is not resident."""
@@ -285,5 +288,8 @@ class Store:
         try:
             note(what)
         except Exception:
-            self.counts["eviction_errors"] += 1
-            logger.exception("the eviction policy failed to take note of %s", what)
+            self._failed(what)
+
+    def _failed(self, what: object) -> None:
+        self.counts["eviction_errors"] += 1
+        logger.exception("the eviction policy failed to take note of %s", what)
