@@ -179,11 +179,14 @@ class HotSwapPredictor:
             self._score(self._shadow, event)
         self._items.observe(event)
         shadow = self._shadow
-        shadow_error = _failure(shadow.predictor.learn_one, event) if shadow else None
+        if shadow is None:  # mostly
+            self._live.learn_one(event)
+            return
+        shadow_error = _failure(shadow.predictor.learn_one, event)
         live_error = _failure(self._live.learn_one, event)
-        if shadow is not None and shadow_error is not None:
+        if shadow_error is not None:
             self._failed(shadow, f"it failed: {shadow_error!r}")
-        elif shadow is not None and live_error is not None and shadow.state is SwapState.PROBATION:
+        elif live_error is not None and shadow.state is SwapState.PROBATION:
             self._roll_back(shadow, f"it failed: {live_error!r}")
             return
         if live_error is not None:
@@ -205,6 +208,8 @@ class HotSwapPredictor:
 
     def begin(self, context: Context, steps: int = 3) -> Any:
         """See `StagedPredictor.begin`; `Ready` at once where neither the live predictor nor a shadow has stages."""
+        if self._shadow is None and self._staged is None:  # mostly
+            return Ready(self._live.predict(context, steps))
         begun = self._by_live(lambda live: _begin(live, self._staged if live is self._live else None, context, steps))
         beside = self._begin_shadow(context, steps)
         if beside is None:
