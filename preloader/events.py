@@ -88,7 +88,7 @@ class Context(msgspec.Struct, frozen=True):
 
     def after(self, event: Event) -> Context:
         """Return the context that follows once ``event`` has happened."""
-        return Context(self.user, self.session, (*self.recent[1 - CONTEXT_EVENTS :], event))
+        return Context(self.user, self.session, self.recent[1 - CONTEXT_EVENTS :] + (event,))  # noqa: RUF005 - faster
 
     def items(self, kind: str) -> Iterator[str]:
         """Yield the keys of ``kind`` that the session used, latest first."""

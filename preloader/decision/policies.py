@@ -69,9 +69,10 @@ class ThresholdPolicy:
         floor, least, refused = self._at.background / 3, self._least, self._refused
         decisions = []
         for prediction in predictions:
-            key, worth = prediction.key, prediction.p_use_if_loaded
+            worth = prediction.p_use_if_loaded
             if not worth >= floor:
                 continue
+            key = prediction.key
             if key in residents:
                 decision = Decision(key, None, prediction.p_use_soon, len(prediction.per_step), _READY, _NOTHING)
             elif worth < least:  # most are, and no probability below is taken for larger

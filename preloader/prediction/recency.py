@@ -6,6 +6,7 @@ It is read from the context alone, so it works for users, sessions and habits th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -43,6 +44,6 @@ def marks(items: Sequence[str], ids: Mapping[str, int]) -> Marks:
         ids: The number of each known key; others leave no mark.
     """
     marked, slots = np.empty(MAX_MARKS, np.int32), np.empty(MAX_MARKS, np.int8)
-    came = [ids.get(key, 0) for key in items]
+    came = list(map(ids.get, items, repeat(0)))
     count = kernel.active.mark(marked, slots, _AGE_SLOTS, _COUNT_SLOTS, came, _FOLLOWED, _TIMES)
     return marked[:count], slots[:count]
