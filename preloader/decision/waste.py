@@ -9,13 +9,11 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from preloader.decision.account import Account
-from preloader.decision.offers import Offers
 from preloader.decision.record import TrackRecord
 from preloader.errors import ConfigurationError, UnknownResourceError
 from preloader.events import Decision, Prediction, Preload, PreloadOutcome
 from preloader.ports import Budget, DecisionPolicy
 
-_CHOOSY = 2.0  # below how many bursts sure offers come first
 _KEYS = 4_096  # keys whose real size is remembered; the longest unloaded are forgotten
 
 
@@ -40,9 +38,7 @@ class WasteBudget:
     itself. The prices are found by dual ascent in their logarithm: each is exp((`reserve` − balance) ÷ `depth`), so
     that it falls as a surplus builds up and rises as that is spent, long before the bound forbids everything. Below
     the burst more than 1 − α is asked for, up to certainty where nothing is left: what is spent at the beginning
-    on a predictor that overstates could hardly be earned back, for nothing is preloaded then. So where sure things
-    are offered, they come first: from twice the burst down more still is asked for, though never more than one offer
-    in ten states (`Offers`), since who waits for what is not offered never begins. A balance reckons
+    on a predictor that overstates could hardly be earned back, for nothing is preloaded then. A balance reckons
     outstanding preloads at their probabilities, which are corrected by how earlier preloads alike have ended
     (`TrackRecord`), so that it settles where waste meets α even if the predictor overstates.
 
@@ -83,8 +79,7 @@ class WasteBudget:
         self._reserve = reserve
         self._charges: dict[str, _Charge] = {}
         self._record = TrackRecord()
-        self._offers = Offers()
-        self._prices: tuple[float, float, float, float] | None = None  # until something changes them
+        self._prices: tuple[float, float, float] | None = None  # until something changes them
         self._charged = 0
         self._charged_bytes = 0
         self._known_bytes: OrderedDict[str, int] = OrderedDict()
@@ -103,10 +98,9 @@ class WasteBudget:
         """Return the probability that a candidate of so many bytes must exceed at present."""
         if self._prices is None:
             self._prices = self._priced()
-        each, per_byte, doubt, choice = self._prices
+        each, per_byte, doubt = self._prices
         price = each + per_byte * bytes_
-        short = 1.0 - price / (1.0 + price / (1.0 - self.share))
-        return max(1.0 - short * doubt, min(1.0 - short * choice, self._offers.best))
+        return 1.0 - (1.0 - price / (1.0 + price / (1.0 - self.share))) * doubt
 
     def decide(self, predictions: Sequence[Prediction], residents: Collection[str], budget: Budget) -> list[Decision]:
         """See `DecisionPolicy`. What the policy underneath accepts is charged, likeliest first, or refused."""
@@ -138,17 +132,16 @@ class WasteBudget:
     def _mean_bytes(self) -> float:
         return self._charged_bytes / max(1, self._charged)
 
-    def _priced(self) -> tuple[float, float, float, float]:
-        """Return the prices of a preload and of a byte, and how much of a doubt is allowed, needy and choosy."""
+    def _priced(self) -> tuple[float, float, float]:
+        """Return the prices of a preload and of a byte, and by how much doubt is discounted: 1 where it is safe."""
         balance = self.count.expected(self.allowance)
         each, per_byte = self._dual(balance), 0.0
         if mean := self._mean_bytes:
             balance_bytes = self.bytes.expected(self.allowance * self.largest_bytes) / mean
             per_byte = self._dual(balance_bytes) / mean
             balance = min(balance, balance_bytes)
-        needy = _allowed(balance, min(self._burst, self._reserve))
-        choosy = _allowed(balance, min(_CHOOSY * self._burst, self._reserve))
-        return each, per_byte, needy, choosy
+        safe = min(self._burst, self._reserve)
+        return each, per_byte, (max(balance, 0.0) / safe) ** 2 if balance < safe and safe > 0.0 else 1.0
 
     def _dual(self, balance: float) -> float:
         """Return the price at a balance, within what can be reckoned with."""
@@ -168,7 +161,6 @@ class WasteBudget:
         if not 0.0 <= decision.probability <= 1.0:
             return _refused(decision, "{p} is no probability: refused", {"p": decision.probability})
         probability = self._record.corrected(decision.key, decision.tier, decision.probability)
-        self._offers.enter(probability)
         if probability <= (price := self.price_of(bytes_)):
             rule = "P {p:.2f}, by its record {corrected:.2f} ≤ {price:.2f}, the waste budget's price: refused"
             return _refused(decision, rule, {"p": decision.probability, "corrected": probability, "price": price})
@@ -191,11 +183,6 @@ class WasteBudget:
         self._known_bytes[key] = bytes_
         if len(self._known_bytes) > _KEYS:
             self._known_bytes.popitem(last=False)
-
-
-def _allowed(balance: float, safe: float) -> float:
-    """Return how much of a doubt is allowed at a balance: all of it where the balance is safe, none where it is 0."""
-    return (max(balance, 0.0) / safe) ** 2 if balance < safe and safe > 0.0 else 1.0
 
 
 def _never_queued(decision: Decision) -> Preload:
