@@ -29,8 +29,27 @@ def test_without_a_record_what_was_stated_stands():
 def test_a_probability_becomes_what_preloads_alike_came_to_for_keys_not_met_too():
     record = taught({f"component:{at}": 0.9 for at in range(40)}, rounds=20)
     assert record.corrected("component:new", Tier.BACKGROUND, 0.6) == pytest.approx(0.9, abs=0.05)
-    assert record.corrected("component:new", Tier.DELAYED, 0.6) == 0.6  # of this tier nothing is known
-    assert record.corrected("component:new", Tier.BACKGROUND, 0.3) == 0.3  # nor of so low a probability
+    assert 0.6 < record.corrected("component:new", Tier.DELAYED, 0.6) < 0.95  # of this tier nothing else is known
+    assert 0.3 < record.corrected("component:new", Tier.BACKGROUND, 0.3) < 0.8  # nor of so low a probability
+
+
+def test_who_overstates_one_sort_of_preload_is_not_believed_of_another():
+    record = TrackRecord()
+    for at in range(4):
+        record.enter(ended(f"component:{at}", PreloadOutcome.WASTED, tier=Tier.IMMEDIATE, p=0.95))
+    assert record.corrected("component:new", Tier.BACKGROUND, 0.85) < 0.6
+    for at in range(200):
+        record.enter(ended(f"component:{at}", PreloadOutcome.USED, tier=Tier.IMMEDIATE, p=0.95))
+    assert record.corrected("component:new", Tier.BACKGROUND, 0.85) > 0.85  # and it is made up for
+
+
+def test_who_is_right_is_believed():
+    record, rng = TrackRecord(), random.Random(3)
+    for at in range(400):
+        p = rng.choice([0.6, 0.8, 0.95])
+        outcome = PreloadOutcome.USED if rng.random() < p else PreloadOutcome.WASTED
+        record.enter(ended(f"component:{at}", outcome, tier=Tier.IMMEDIATE, p=p))
+    assert record.corrected("component:new", Tier.DELAYED, 0.8) == pytest.approx(0.8, abs=0.06)
 
 
 def test_a_key_that_is_overstated_is_told_from_one_that_is_understated():
