@@ -39,7 +39,7 @@ class WasteBudget:
     that it falls as a surplus builds up and rises as that is spent, long before the bound forbids everything. Below
     the burst more than 1 − α is asked for, up to certainty where nothing is left: what is spent at the beginning
     on a predictor that overstates could hardly be earned back, for nothing is preloaded then. A balance reckons
-    outstanding preloads at their probabilities, which are corrected by how earlier preloads alike have ended
+    outstanding preloads at their probabilities, which are corrected by how earlier preloads have ended
     (`TrackRecord`), so that it settles where waste meets α even if the predictor overstates.
 
     Args:
