@@ -1,0 +1,61 @@
+"""Which names are those of files, when nothing but the name is known."""
+
+from __future__ import annotations
+
+import re
+
+_EXTENSIONS = (
+    "adoc astro bash bat c cc cfg cjs cmake conf cpp cs css csv cts cxx dart diff dockerfile ejs ex exs fish gif go "
+    "gql gradle graphql groovy h hbs hcl hh hpp hs htm html ico ini ipynb j2 java jl jpeg jpg js json json5 jsonc "
+    "jsonl jsx kt kts less lock lua md mdx mjs mk ml mli mm mts nim nix parquet patch pdf php pl plist png prisma "
+    "properties proto ps1 pug py pyi pyx rb rs rst sass scala scss sh snap sol sql sqlite svelte svg swift tf tfvars "
+    "tmpl toml tpl ts tsv tsx txt vue wasm webp xml yaml yml zig zsh"
+)
+EXTENSIONS = frozenset(_EXTENSIONS.split())
+"""Extensions that make a bare word the name of a file. Those that code uses for members too (``console.log``) miss."""
+
+_NAMES = (
+    "Brewfile BUILD CHANGELOG CODEOWNERS Containerfile CONTRIBUTING Dockerfile Gemfile go.mod go.sum go.work "
+    "Jenkinsfile Justfile LICENSE Makefile NOTICE Pipfile Procfile Rakefile README Vagrantfile WORKSPACE"
+)
+NAMES = frozenset(_NAMES.split())
+"""Files whose names have no telling extension."""
+
+IMPORTABLE = (
+    "",
+    ".py",
+    ".ts",
+    ".tsx",
+    ".js",
+    ".jsx",
+    ".mjs",
+    ".cjs",
+    ".d.ts",
+    ".rs",
+    ".java",
+    ".kt",
+    ".go",
+    ".vue",
+    ".svelte",
+)
+"""What an import leaves away at the end of a file's name, the likeliest first."""
+
+PACKAGES = ("__init__.py", "index.ts", "index.tsx", "index.js", "index.jsx", "mod.rs")
+"""The files that stand for their directory where it is imported."""
+
+_EXTENSION = re.compile(r"[A-Za-z0-9]{0,9}[A-Za-z][A-Za-z0-9]{0,9}")
+_DOTFILE = re.compile(r"\.[a-z][\w.-]{2,40}")
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether ``name`` is surely meant as a file's, though it stands without a directory."""
+    stem, _, extension = name.rpartition(".")
+    return (bool(stem) and extension.lower() in EXTENSIONS) or name in NAMES
+
+
+def may_be_file_name(name: str) -> bool:
+    """Return whether ``name`` at the end of a path is one of a file rather than of a directory."""
+    stem, dot, extension = name.rpartition(".")
+    if stem:
+        return len(extension) <= 10 and _EXTENSION.fullmatch(extension) is not None
+    return name in NAMES or (bool(dot) and _DOTFILE.fullmatch(name) is not None)

@@ -1,0 +1,181 @@
+"""Cuts a stream of text into words and quoted spans, whatever the chunks it comes in, and says what they name.
+
+A token is a run of words that can name nothing, a word, a quoted span on one line, or a stack frame that holds spaces.
+Each is of bounded length, and where it ends depends on nothing but what follows it within that bound. So a token is
+given out as soon as it cannot become another one, the rest is carried over, and every division of the text into chunks
+gives the same tokens. What a token holds is looked at again from within (a span holds words), at most a few times deep,
+because no span holds its own kind of quote: the work is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from preloader.workspace.file_names import NAMES
+from preloader.workspace.mentions import Form
+from preloader.workspace.spaced import spaced_path
+from preloader.workspace.traces import (
+    BRACKETED,
+    BRACKETED_BEGINS,
+    MAX_BRACKETED,
+    MAX_PYTHON,
+    PYTHON,
+    bracketed_frame,
+    is_frame,
+    java_frame,
+    python_frame,
+)
+from preloader.workspace.words import Named, of_word
+
+MAX_WORD = 1024
+MAX_SPAN = 256
+CONTEXT = 8
+"""How many characters before a token may say something about it."""
+
+MAX_CARRIED = MAX_WORD + CONTEXT + 2
+"""No more than this is ever carried over."""
+
+_TOKEN = re.compile(
+    r"(?P<dull>(?:[^\s\"'`/\\.*:\x1b(]{0,64}+[.:,;]?+\s++)++)"
+    rf"|{PYTHON}|{BRACKETED}"
+    rf'|"(?P<quoted>[^"\n]{{1,{MAX_SPAN}}}+)"'
+    rf"|'(?P<apostrophes>[^'\n]{{1,{MAX_SPAN}}}+)'"
+    rf"|`(?P<code>[^`\n]{{1,{MAX_SPAN}}}+)`"
+    r"|(?P<quote>[\"'`])"
+    rf"|(?P<word>(?:[^\s\"'`]|(?<=\w)'(?=\w)){{1,{MAX_WORD}}}+)"
+    r"|\s++"
+)
+_INTERESTING = re.compile(r"[/\\.*:\x1b]")
+_ENDS_BRACKETS = re.compile(r"[()\n\"'`]")
+_SPACE = re.compile(r"\s")
+_LINE = ", line "
+_FORMS: dict[str, Form] = {"quoted": "quoted", "apostrophes": "quoted", "code": "code"}
+
+
+class Lexer:
+    """Reads one stream of text.
+
+    Its state is the text carried over and a count, so that a copy of it is cheap; see `copy.copy`.
+    """
+
+    def __init__(self) -> None:
+        self._carried = ""
+        self._context = 0  # how much of the carried text was read already, and is kept for what it says about the rest
+        self._read = 0  # offset of the carried text in the stream
+
+    def feed(self, text: str, *, final: bool = False) -> list[Named]:
+        """Return what the stream named up to here and was not returned before, with offsets in the stream.
+
+        Args:
+            text: What comes next.
+            final: Nothing follows, so nothing is waited for; the next text begins another stream.
+        """
+        if not text and not final:
+            return []
+        text = self._carried + text + "\n" * final
+        named, end = _scan(text, self._context)
+        found = [one._replace(offset=one.offset + self._read) for one in named] if self._read else named
+        if final:
+            self.__init__()  # type: ignore[misc]
+        else:
+            kept = max(0, end - CONTEXT)
+            self._carried, self._context, self._read = text[kept:], end - kept, self._read + kept
+        return found
+
+    @property
+    def carried(self) -> int:
+        """How many characters are held."""
+        return len(self._carried)
+
+
+def _scan(text: str, begin: int) -> tuple[list[Named], int]:
+    """Return what ``text`` names from ``begin`` on, and up to where that is settled whatever may follow."""
+    found: list[Named] = []
+    length = len(text)
+    for match in _TOKEN.finditer(text, begin):
+        kind = match.lastgroup
+        if kind == "dull" or kind is None:
+            continue
+        start, end = match.span()
+        if end >= length - 1 and _is_open(text, start, end):
+            return found, start
+        if kind == "quote":
+            if _may_close(text, start):
+                return found, start
+        elif kind == "word":
+            if text[start] == "(" and _may_be_bracketed(text, start):
+                return found, start
+            if _INTERESTING.search(text, start, end):
+                _add_word(found, match[0], "bare", start, text[max(0, start - CONTEXT) : start])
+        else:
+            if text[start] == '"' and _may_be_python(text, start, end, kind):
+                return found, start
+            _add_span(found, match, kind)
+    return found, length
+
+
+def _add_word(found: list[Named], word: str, form: Form, offset: int, before: str) -> None:
+    if (java := java_frame(word)) is not None:
+        found.append(java._replace(offset=offset + java.offset))
+        return
+    for one in of_word(word, form, before):
+        frame: Form = "frame" if is_frame(one, before) else one.form
+        found.append(one._replace(offset=offset + one.offset, form=frame))
+
+
+def _add_span(found: list[Named], match: re.Match[str], kind: str) -> None:
+    if kind == "python_line":
+        frame = python_frame(match["python"], match["python_line"])
+        found.extend([frame._replace(offset=match.start() + 1)] if frame else [])
+        return
+    content, offset = match[kind], match.start(kind)
+    if kind == "bracketed":
+        frame = bracketed_frame(content)
+        found.extend([frame._replace(offset=offset + frame.offset - 1)] if frame else _shifted(content, offset))
+        return
+    form = _FORMS[kind]
+    if not _SPACE.search(content):
+        if form == "code" or content in NAMES or _INTERESTING.search(content):
+            _add_word(found, content, form, offset, match.string[max(0, match.start() - CONTEXT) : match.start()])
+    elif (path := spaced_path(content)) is not None:
+        found.append(Named("path", path[0], form, offset, path[1], path[2]))
+    else:
+        found.extend(_shifted(content, offset))
+
+
+def _shifted(content: str, offset: int) -> Iterator[Named]:
+    """Yield what the inside of a span names."""
+    for one in _scan(content + "\n", 0)[0]:
+        yield one._replace(offset=offset + one.offset)
+
+
+def _is_open(text: str, start: int, end: int) -> bool:
+    """Return whether a word or a frame's line that reaches the end of the text may go on."""
+    if text[start] in "\"'`(" and text[end - 1] in "\"'`)":
+        return False
+    if end == len(text):
+        return end - start < MAX_WORD
+    return text[end] == "'" and text[end - 1].isalnum() and end - start < MAX_WORD
+
+
+def _may_close(text: str, start: int) -> bool:
+    """Return whether what follows a quote, which is not closed yet, may still become a span."""
+    if text[start] == '"' and text.startswith("File ", start - 5) and start >= 5:
+        return len(text) - start < MAX_PYTHON and "\n" not in text[start:]
+    inside = text[start + 1 : start + 2 + MAX_SPAN]
+    return len(inside) <= MAX_SPAN and "\n" not in inside and not inside.startswith(text[start])
+
+
+def _may_be_python(text: str, start: int, end: int, kind: str) -> bool:
+    """Return whether a span in double quotes may still become a frame, or a frame's line number go on."""
+    if kind == "python_line" or not text.startswith("File ", start - 5) or start < 5:
+        return False
+    return len(text) <= end + len(_LINE) and _LINE.startswith(text[end:])
+
+
+def _may_be_bracketed(text: str, start: int) -> bool:
+    """Return whether a word that begins with a bracket may still become a frame's place."""
+    if len(text) - start >= MAX_BRACKETED or not BRACKETED_BEGINS.match(text, start):
+        return False
+    return _ENDS_BRACKETS.search(text, start + 1) is None

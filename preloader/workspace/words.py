@@ -1,0 +1,209 @@
+"""What one word names: a path with or without its place, a pattern, a module, a symbol.
+
+A word holds no space and no quote and is of bounded length, so that whatever is done to it is bounded too. The patterns
+never go back over what they matched (possessive quantifiers), which makes them linear also on words made to trap them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from preloader.workspace.file_names import is_file_name, may_be_file_name
+from preloader.workspace.mentions import Form, Kind
+
+MAX_PATH = 512
+"""Characters; what is longer is no path that anyone reads."""
+
+
+class Named(NamedTuple):
+    """What a piece of text names, and where in the piece it begins; see `preloader.workspace.mentions.Mention`."""
+
+    kind: Kind
+    text: str
+    form: Form
+    offset: int
+    line: int | None = None
+    column: int | None = None
+
+
+_NUMBER = r"([0-9]{1,7})(?![0-9])"
+_RUN = re.compile(
+    r"((?:(?<![\w/])[A-Za-z]:(?=[\\/]))?"  # a drive
+    r"(?:[\w@+~%$.#/\\-]|\[[\w.@-]{1,64}\](?=[/.\w\\])|\([\w-]{1,64}\)(?=[/\\]))++)"  # [slug], (group)
+    rf"(?::{_NUMBER}(?:[:,]{_NUMBER})?|\({_NUMBER}(?:,{_NUMBER})?\))?+"
+)
+_GLOB_RUN = re.compile(r"[\w@+~$./*?!\[\]{},-]++")
+_GLOB = re.compile(r"(?:^|[/.}\]])\*|\*(?:[/.{\[]|$)")
+_ANSI = re.compile(r"\x1b\[[0-9;?]{0,32}[A-Za-z]?")
+_ANCHOR = re.compile(r"#L([0-9]{1,7})")
+_GREP_CONTEXT = re.compile(r"([^:]*?\.[A-Za-z][A-Za-z0-9]{0,9})-([0-9]{1,7})-")
+_DOTTED = re.compile(r"[A-Za-z_]\w{0,63}(?:\.[A-Za-z_]\w{0,63}){1,12}+")
+_COLONS = re.compile(r"\b[A-Za-z_]\w{0,63}(?:::[A-Za-z_]\w{0,63}){1,12}+")
+_SYMBOL = re.compile(r"([A-Za-z_$][\w$]{2,63}(?:(?:\.|::|#|->)[A-Za-z_$][\w$]{0,63}){0,4}+)(?:\(|$)")
+_NUMBERS_ONLY = re.compile(r"[\W\d_]*+")
+_ESCAPE = re.compile(r"\\+[nrtbf]?")
+_IMPORTS = ("import ", "from ", "module ", "package ", " -m ", "use ")
+_NO_MODULES = frozenset(("self", "this", "cls", "super"))
+
+
+def of_word(word: str, form: Form, before: str = "") -> Iterator[Named]:
+    """Yield what ``word`` names, in order.
+
+    Args:
+        word: Without white space.
+        form: How it stands in the text.
+        before: What stands right before it, at least 8 characters where there are as many.
+    """
+    if "\x1b" in word:
+        yield from _without_colours(word, form)
+    elif "://" in word:
+        yield from _of_url(word, form)
+    elif "*" in word and (found := _globs(word, form)):
+        yield from found
+    else:
+        named = False
+        for match in _RUN.finditer(word):
+            for one in _of_run(match, form):
+                named = True
+                yield one
+        if not named:
+            yield from _identifiers(word, form, before)
+
+
+def of_value(text: str) -> Named | None:
+    """Return the path that the whole of a call's path argument is; it may hold spaces, and have no extension."""
+    path = _posix(text.strip())
+    if not path or len(path) > MAX_PATH or "\n" in path or "://" in path:
+        return None
+    return Named("glob" if "*" in path else "path", path, "argument", 0)
+
+
+def as_path(text: str) -> str:
+    """Return a path with forward slashes, without ``./`` before it or dots and colons after it."""
+    return _posix(text.rstrip(".:") if text.strip(".") else text)
+
+
+def _posix(text: str) -> str:
+    if "\\" in text:
+        text = text.replace("\\\\", "\\").replace("\\", "/")
+    if "//" in text:
+        text = re.sub("/{2,}", "/", text)
+    while text.startswith("./"):
+        text = text[2:]
+    return text
+
+
+def _without_colours(word: str, form: Form) -> Iterator[Named]:
+    begin = 0
+    for match in [*_ANSI.finditer(word), None]:
+        end = match.start() if match else len(word)
+        for one in of_word(word[begin:end].replace("\x1b", " ").strip(), form):
+            yield one._replace(offset=one.offset + begin)
+        begin = match.end() if match else end
+
+
+def _of_url(word: str, form: Form) -> Iterator[Named]:
+    """Yield the file behind a ``file:`` or bundler's URL, or behind a forge's page of a file."""
+    scheme, _, rest = word.partition("://")
+    if scheme.endswith(("file", "webpack-internal", "webpack")):
+        local = rest if rest.startswith("/") else "/" + rest.partition("/")[2]
+        local = local[1:] if re.match(r"/(?:\./|[A-Za-z]:)", local) else local
+    elif "/blob/" in rest:
+        local = rest.partition("/blob/")[2].partition("/")[2]
+    else:
+        return
+    begin = len(word) - len(local)
+    for match in _RUN.finditer(local):
+        for one in _of_run(match, form):
+            yield one._replace(offset=one.offset + begin)
+
+
+def _globs(word: str, form: Form) -> list[Named]:
+    found = []
+    for match in _GLOB_RUN.finditer(word):
+        text = match[0].rstrip(",.:")
+        core = text.strip("*")
+        if "*" not in core and text.startswith("*") and text.endswith("*"):
+            continue  # emphasis of Markdown
+        is_pattern = "*" in text and ("/" in text or "." in text) and _GLOB.search(text)
+        if is_pattern and any(map(str.isalnum, core)) and len(text) <= MAX_PATH:
+            found.append(Named("glob", _posix(text), form, match.start()))
+    return found
+
+
+def _of_run(match: re.Match[str], form: Form) -> Iterator[Named]:
+    text, line, column, other_line, other_column = match.groups()
+    begin = match.start()
+    if "\\" in text and _has_escapes(text):
+        for piece, at in _unescaped(text):
+            if _is_path(as_path(piece), form):
+                yield Named("path", as_path(piece), form, begin + at)
+        return
+    line, column = line or other_line, column or other_column
+    if "#" in text and (anchor := _ANCHOR.search(text)):
+        text, line = text[: anchor.start()], anchor[1]
+    elif "-" in text and line is None and (context := _GREP_CONTEXT.match(text)):
+        text, line = context.groups()
+    is_call = line is None and match.string[match.end() : match.end() + 1] == "("
+    if text.startswith("@") and is_file_name(text.rpartition("/")[2]) and not text.startswith("@/"):
+        text, begin = text[1:], begin + 1  # how users name a file to their agent
+    path = as_path(text)
+    if _is_path(path, form) and not (is_call and "/" not in path):
+        yield Named("path", path, form, begin, int(line) if line else None, int(column) if column else None)
+
+
+def _has_escapes(text: str) -> bool:
+    """Return whether backslashes in ``text`` escape something, rather than divide directories."""
+    plain = text.replace("\\/", "/")
+    if "\\" not in plain or "/" in plain:
+        return True
+    first, *rest = plain.split("\\")
+    return (not first and rest[0][:1] in "nrtbf") or any(is_file_name(part) for part in (first, *rest[:-1]))
+
+
+def _unescaped(text: str) -> Iterator[tuple[str, int]]:
+    text = text.replace("\\/", "/")
+    begin = 0
+    for match in _ESCAPE.finditer(text):
+        yield text[begin : match.start()], begin
+        begin = match.end()
+    yield text[begin:], begin
+
+
+def _is_path(path: str, form: Form) -> bool:
+    if len(path) > MAX_PATH or path.startswith("-"):
+        return False
+    if "/" not in path:
+        return is_file_name(path) or (form == "code" and path.startswith(".") and may_be_file_name(path))
+    if _NUMBERS_ONLY.fullmatch(path) and path.strip("./"):
+        return False
+    directory, _, name = path.rpartition("/")
+    if may_be_file_name(name):
+        return True
+    is_rooted = path.startswith(("/", "../", "~/")) or not name
+    return bool(directory.strip("./")) and (is_rooted or form != "bare" or directory.count("/") > 0)
+
+
+def _identifiers(word: str, form: Form, before: str) -> Iterator[Named]:
+    """Yield dotted modules, and what names a part of the code."""
+    if form == "code" and (symbol := _SYMBOL.match(word)):
+        yield Named(_kind_of_dotted(symbol[1], before, code=True), symbol[1], form, 0)
+        return
+    for match in _COLONS.finditer(word) if "::" in word else _DOTTED.finditer(word):
+        parts = re.split(r"::|\.", match[0])
+        if parts[0] in _NO_MODULES or ("::" not in word and min(map(len, parts)) < 2):
+            continue
+        if parts[0][0].isupper() or len(parts) > 2 or "::" in word or before.endswith(_IMPORTS):
+            yield Named(_kind_of_dotted(match[0], before, code=False), match[0], form, match.start())
+
+
+def _kind_of_dotted(text: str, before: str, *, code: bool) -> Kind:
+    if "::" in text:
+        return "module" if text.startswith(("crate::", "super::", "self::")) or text.count("::") > 1 else "symbol"
+    first = text.partition(".")[0]
+    is_dotted = _DOTTED.fullmatch(text) is not None
+    if not is_dotted or first in _NO_MODULES or not first.islower():
+        return "symbol"
+    return "module" if before.endswith(_IMPORTS) or not code or text.islower() else "symbol"
