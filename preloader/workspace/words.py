@@ -150,7 +150,7 @@ def _of_run(match: re.Match[str], form: Form) -> Iterator[Named]:
     if text.startswith("@") and is_file_name(text.rpartition("/")[2]) and not text.startswith("@/"):
         text, begin = text[1:], begin + 1  # how users name a file to their agent
     path = as_path(text)
-    if _is_path(path, form) and not (is_call and "/" not in path):
+    if (_is_path(path, form) or _is_import(text, form)) and not (is_call and "/" not in path):
         yield Named("path", path, form, begin, int(line) if line else None, int(column) if column else None)
 
 
@@ -184,6 +184,11 @@ def _is_path(path: str, form: Form) -> bool:
         return True
     is_rooted = path.startswith(("/", "../", "~/")) or not name
     return bool(directory.strip("./")) and (is_rooted or form != "bare" or directory.count("/") > 0)
+
+
+def _is_import(text: str, form: Form) -> bool:
+    """Return whether a quoted word is a module beside the one that imports it, whose extension is left away."""
+    return form == "quoted" and text.startswith("./") and any(map(str.isalnum, text))
 
 
 def _identifiers(word: str, form: Form, before: str) -> Iterator[Named]:

@@ -1,0 +1,192 @@
+"""Which files a workspace has: those tracked by git, and those neither tracked nor ignored. Blocking: run off the loop.
+
+Where there is no git, directories are walked and ``.gitignore`` files are obeyed all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from preloader.errors import ConfigurationError, require
+from preloader.telemetry import logger
+
+TIMEOUT_S = 60.0
+_NONE_IGNORED = 1  # what ``git check-ignore`` exits with
+
+SKIPPED = frozenset((".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules"))
+"""Directories that a walk never enters, ignored or not."""
+
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
+
+
+class Listing(Protocol):
+    """Says which files belong to a workspace. Paths are relative to its root, with forward slashes."""
+
+    def files(self, below: str = "") -> list[str]:
+        """Return the files beneath a directory."""
+
+    def kept(self, paths: Iterable[str]) -> list[str]:
+        """Return those of ``paths`` that are not ignored."""
+
+    def refresh(self) -> None:
+        """Read again what is ignored."""
+
+
+def listing_of(root: Path) -> Listing:
+    """Return how to list the files of ``root``: by git where it is part of a repository that does not ignore it.
+
+    Raises:
+        ConfigurationError: It is no directory.
+        MissingExtraError: There is no git, and ``pathspec`` is not installed.
+    """
+    if not root.is_dir():
+        raise ConfigurationError(f"{str(root)!r} is no directory: a workspace is indexed from its root", field="root")
+    inside, said = _git(root, "rev-parse", "--is-inside-work-tree")
+    is_tracked = inside == 0 and said == b"true\n" and _git(root, "check-ignore", "-q", ".")[0] == _NONE_IGNORED
+    return GitListing(root) if is_tracked else WalkListing(root)
+
+
+def _git(root: Path, *words: str, given: bytes = b"") -> tuple[int, bytes]:
+    """Return git's exit code and what it prints; -1 where it is missing or takes too long.
+
+    Nothing runs that a repository configures, and no lock is taken that the user's own git could wait for.
+    """
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            [*_GIT, *words], cwd=root, env=environment, input=given, capture_output=True, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.debug("git %s failed in %s: %s", words[0], root, error)
+        return -1, b""
+    if done.returncode > 1:
+        logger.debug("git %s in %s: %s", words[0], root, done.stderr.decode(errors="replace").strip())
+    return done.returncode, done.stdout
+
+
+def _texts(output: bytes) -> Iterator[str]:
+    """Yield the names in what git printed, without those that no text could name: with control signs, or no UTF-8."""
+    for name in output.split(b"\0"):
+        text = name.decode(errors="surrogateescape")
+        if text.isprintable() and text and not text.endswith("/"):
+            yield text
+
+
+class GitListing:
+    """Lists by ``git ls-files``; see `Listing`.
+
+    Args:
+        root: A directory in a repository's working tree.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def files(self, below: str = "") -> list[str]:
+        """Return what is tracked or not ignored, and is there."""
+        where = ("--", f":(literal){below}") if below else ()
+        _, listed = _git(self._root, "ls-files", "-co", "--exclude-standard", "-z", *where)
+        _, gone = _git(self._root, "ls-files", "-d", "-z", *where)
+        missing = set(_texts(gone))
+        return [path for path in dict.fromkeys(_texts(listed)) if path not in missing]
+
+    def kept(self, paths: Iterable[str]) -> list[str]:
+        """Return those of ``paths`` that git does not ignore."""
+        paths = list(paths)
+        given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        code, said = _git(self._root, "check-ignore", "-z", "--stdin", given=given)
+        ignored = set(_texts(said))
+        return [path for path in paths if path not in ignored] if code in (0, _NONE_IGNORED) else []
+
+    def refresh(self) -> None:
+        """Do nothing: git reads what is ignored each time."""
+
+
+class WalkListing:
+    """Walks the directories and obeys each one's ``.gitignore``; see `Listing`. Links to directories are not followed.
+
+    Args:
+        root: The directory to walk.
+
+    Raises:
+        MissingExtraError: ``pathspec`` is not installed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._pathspec = require("pathspec", "workspace")
+        self._rules: dict[str, Any] = {}
+
+    def files(self, below: str = "") -> list[str]:
+        """Return the files beneath a directory that are not ignored, nor lie in one that is."""
+        if below and self._is_ignored(below, is_directory=True):
+            return []
+        found: list[str] = []
+        waiting = [below]
+        while waiting:
+            directory = waiting.pop()
+            for name, is_directory in self._entries(directory):
+                path = f"{directory}/{name}" if directory else name
+                if self._is_ignored_in(path, is_directory=is_directory):
+                    continue
+                (waiting if is_directory else found).append(path)
+        return found
+
+    def kept(self, paths: Iterable[str]) -> list[str]:
+        """Return those of ``paths`` that are not ignored."""
+        return [path for path in paths if not self._is_ignored(path, is_directory=False)]
+
+    def refresh(self) -> None:
+        """Read the ``.gitignore`` files again when they are next needed."""
+        self._rules.clear()
+
+    def _entries(self, directory: str) -> list[tuple[str, bool]]:
+        try:
+            with os.scandir(self._root / directory) as entries:
+                return sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if _is_file_or_directory(entry) and entry.name.isprintable()
+                )
+        except OSError as error:
+            logger.debug("%s is not indexed: %s", self._root / directory, error)
+            return []
+
+    def _is_ignored(self, path: str, *, is_directory: bool) -> bool:
+        """Return whether ``path``, or a directory that it lies in, is ignored."""
+        parts = path.split("/")
+        outer = ("/".join(parts[:end]) for end in range(1, len(parts)))
+        return any(self._is_ignored_in(one, is_directory=True) for one in outer) or self._is_ignored_in(
+            path, is_directory=is_directory
+        )
+
+    def _is_ignored_in(self, path: str, *, is_directory: bool) -> bool:
+        """Return whether the directories around say so; the innermost that has something to say decides."""
+        parts = path.split("/")
+        if is_directory and parts[-1] in SKIPPED:
+            return True
+        for begin in range(len(parts) - 1, -1, -1):
+            rules = self._rules_of("/".join(parts[:begin]))
+            inner = "/".join(parts[begin:]) + "/" * is_directory
+            if rules is not None and (said := rules.check_file(inner).include) is not None:
+                return bool(said)
+        return False
+
+    def _rules_of(self, directory: str) -> Any:
+        if directory not in self._rules:
+            try:
+                lines = (self._root / directory / ".gitignore").read_text(errors="replace").splitlines()
+            except OSError:
+                lines = []
+            self._rules[directory] = self._pathspec.GitIgnoreSpec.from_lines(lines) if lines else None
+        return self._rules[directory]
+
+
+def _is_file_or_directory(entry: os.DirEntry[str]) -> bool:
+    mode = entry.stat(follow_symlinks=False).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
