@@ -21,6 +21,13 @@ _NAMES = (
 NAMES = frozenset(_NAMES.split())
 """Files whose names have no telling extension."""
 
+_DOTFILES = (
+    ".babelrc .bashrc .browserslistrc .dockerignore .editorconfig .env .envrc .eslintignore .eslintrc .flake8 "
+    ".gitattributes .gitignore .gitmodules .mailmap .npmignore .npmrc .nvmrc .prettierignore .prettierrc .zshrc"
+)
+DOTFILES = frozenset(_DOTFILES.split())
+"""Files whose names begin with a dot, and are named so commonly that a bare word is one."""
+
 IMPORTABLE = (
     "",
     ".py",
@@ -43,19 +50,21 @@ IMPORTABLE = (
 PACKAGES = ("__init__.py", "index.ts", "index.tsx", "index.js", "index.jsx", "mod.rs")
 """The files that stand for their directory where it is imported."""
 
-_EXTENSION = re.compile(r"[A-Za-z0-9]{0,9}[A-Za-z][A-Za-z0-9]{0,9}")
+_EXTENSION = re.compile(r"(?=[0-9]*+[A-Za-z])[A-Za-z0-9]{1,10}")
 _DOTFILE = re.compile(r"\.[a-z][\w.-]{2,40}")
 
 
 def is_file_name(name: str) -> bool:
     """Return whether ``name`` is surely meant as a file's, though it stands without a directory."""
     stem, _, extension = name.rpartition(".")
-    return (bool(stem) and extension.lower() in EXTENSIONS) or name in NAMES
+    if stem and extension.lower() in EXTENSIONS:
+        return True
+    return name in NAMES or (name.startswith(".") and "." + name[1:].partition(".")[0] in DOTFILES)
 
 
 def may_be_file_name(name: str) -> bool:
     """Return whether ``name`` at the end of a path is one of a file rather than of a directory."""
     stem, dot, extension = name.rpartition(".")
     if stem:
-        return len(extension) <= 10 and _EXTENSION.fullmatch(extension) is not None
+        return _EXTENSION.fullmatch(extension) is not None
     return name in NAMES or (bool(dot) and _DOTFILE.fullmatch(name) is not None)

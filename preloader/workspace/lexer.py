@@ -120,7 +120,7 @@ def _add_word(found: list[Named], word: str, form: Form, offset: int, before: st
         found.append(java._replace(offset=offset + java.offset))
         return
     for one in of_word(word, form, before):
-        frame: Form = "frame" if is_frame(one, before) else one.form
+        frame: Form = "frame" if is_frame(one, word, before) else one.form
         found.append(one._replace(offset=offset + one.offset, form=frame))
 
 

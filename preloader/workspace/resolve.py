@@ -75,7 +75,8 @@ class Resolver:
         """Return the files that a path may mean, however much of it stands in ``text``."""
         text = self._relative(text)
         if text in self.table:
-            return Resolution((text,), "exact", 1)
+            paths = (text, *self._nearby(text))[: self._limit]
+            return Resolution(paths, "exact", len(paths))
         if text.endswith("/"):
             return self._directory(text)
         for attempt in (self._from_latest, self._inner, self._suffix, self._without_extension, self._directory):
@@ -92,6 +93,17 @@ class Resolver:
         if "/./" in text or "/../" in text:
             text = posixpath.normpath(text)
         return text
+
+    def _nearby(self, text: str) -> list[str]:
+        """Return what else ``text`` may be for one who works further down, around the files used last."""
+        found: dict[str, None] = {}
+        for other in self.recency.latest():
+            directory = other.rpartition("/")[0]
+            while directory:
+                if f"{directory}/{text}" in self.table:
+                    found[f"{directory}/{text}"] = None
+                directory = directory.rpartition("/")[0]
+        return list(found)
 
     def _from_latest(self, text: str) -> Resolution:
         """Try ``../lib/b`` from the directories of the files used last."""

@@ -26,7 +26,9 @@ MAX_PYTHON, MAX_BRACKETED = 540, 430
 """After how many characters it is certain that no frame stands there."""
 
 _PLACE = re.compile(r"(?:file://(?=/))?([^:]*+(?::[^:]*+)?):([0-9]{1,7}):([0-9]{1,7})")
-_JAVA = re.compile(r"(?:[\w.@$-]{1,200}/)?([\w.$]{1,400}+)\(([\w$-]{1,100}\.(?:java|kt|scala|groovy)):([0-9]{1,7})\)")
+_JAVA = re.compile(
+    r"(?:[\w.@$-]{0,200}/){0,2}([\w.$]{1,400}+)\(([\w$-]{1,100}\.(?:java|kt|scala|groovy)):([0-9]{1,7})\)"
+)
 _BEFORE = ("at ", "--> ", "::: ")
 
 
@@ -52,8 +54,10 @@ def java_frame(word: str) -> Named | None:
     return Named("path", "/".join([*package, match[2]]), "frame", match.start(1), int(match[3]))
 
 
-def is_frame(named: Named, before: str) -> bool:
-    """Return whether a path with a line stands in a frame, judged by what stands before the word."""
-    return named.line is not None and (
-        before.endswith(_BEFORE) or (before.endswith("\t") and named.text.endswith(".go"))
-    )
+def is_frame(named: Named, word: str, before: str) -> bool:
+    """Return whether a path with a line stands in a frame, judged by its word and by what stands before that."""
+    if named.line is None:
+        return False
+    if named.column is not None and word.startswith("("):
+        return True
+    return before.endswith(_BEFORE) or (before.endswith("\t") and named.text.endswith(".go"))

@@ -58,7 +58,7 @@ def of_word(word: str, form: Form, before: str = "") -> Iterator[Named]:
     """
     if "\x1b" in word:
         yield from _without_colours(word, form)
-    elif "://" in word:
+    elif "://" in word or word.startswith("git@"):
         yield from _of_url(word, form)
     elif "*" in word and (found := _globs(word, form)):
         yield from found
@@ -75,7 +75,7 @@ def of_word(word: str, form: Form, before: str = "") -> Iterator[Named]:
 def of_value(text: str) -> Named | None:
     """Return the path that the whole of a call's path argument is; it may hold spaces, and have no extension."""
     path = _posix(text.strip())
-    if not path or len(path) > MAX_PATH or "\n" in path or "://" in path:
+    if not path or len(path) > MAX_PATH or "\n" in path or "://" in text:
         return None
     return Named("glob" if "*" in path else "path", path, "argument", 0)
 

@@ -110,6 +110,13 @@ def test_what_lies_near_the_files_used_last_is_meant_before_what_does_not(resolv
     assert found(resolver, "b.ts")[1][0] == "server/src/lib/b.ts"
 
 
+def test_a_path_from_the_root_may_be_one_from_where_the_work_is():
+    resolver = Resolver(PathTable(["README.md", "web/README.md", "web/src/app.ts", "server/README.md"]))
+    assert found(resolver, "README.md") == ("exact", ("README.md",))
+    resolver.recency.touch("web/src/app.ts")
+    assert found(resolver, "README.md") == ("exact", ("README.md", "web/README.md"))
+
+
 def test_a_relative_import_is_read_from_the_files_used_last(resolver):
     assert found(resolver, "../lib/b") == ("suffix", ("server/src/lib/b.ts", "web/src/lib/b.ts"))
     resolver.recency.touch("web/src/components/ShareDialog.tsx")
