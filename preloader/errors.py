@@ -12,6 +12,8 @@
     ├── BusyError               a job that must not run twice runs already
     ├── MissingExtraError       an optional dependency is not installed (also an ImportError)
     ├── UnknownResourceError    no provider, or no such resource (also a KeyError)
+    │   ├── RefusedPathError    … that may be looked at: the path leads out, is secret, or is ignored
+    │   └── RefusedCallError    … that may run ahead: the tool is not listed, or its arguments are not as listed
     ├── LoadError               a resource could not be made ready
     │   ├── LoadTimeoutError    … in time (also a TimeoutError)
     │   ├── QuarantinedError    … and is not tried again for a while
@@ -75,6 +77,14 @@ class UnknownResourceError(PreloaderError, KeyError):
     """No provider serves the kind, or the provider has no such resource."""
 
     __str__ = Exception.__str__  # KeyError would show the message's repr
+
+
+class RefusedPathError(UnknownResourceError):
+    """A path may not be looked at: it is malformed, leads out of the workspace, is secret, or is ignored."""
+
+
+class RefusedCallError(UnknownResourceError):
+    """A tool call may not run ahead: the operator has not listed it, or its arguments are not what was listed."""
 
 
 class LoadError(PreloaderError):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from preloader.errors import LoadError, UnknownResourceError
 
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+LISTABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a directory is opened that is to be listed; never through a link."""
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""Errors that say that there is no such file, rather than that it cannot be opened."""
 
 
 def check_name(name: str) -> None:
@@ -25,7 +29,9 @@ def check_name(name: str) -> None:
         raise UnknownResourceError(f"{name!r} is no file name here: it must be relative, and go down only")
 
 
-def open_confined(root: Path, name: str) -> int:
+def open_confined(
+    root: Path, name: str, *, directory: bool = False, admit: Callable[[PurePosixPath], None] = lambda real: None
+) -> int:
     """Open a regular file beneath ``root`` for reading and return its descriptor, which the caller closes.
 
     Symbolic links are resolved first, and must stay beneath the root. The resolved path, which holds none any more, is
@@ -34,6 +40,9 @@ def open_confined(root: Path, name: str) -> int:
     Args:
         root: A directory, resolved.
         name: A path relative to it.
+        directory: Open a directory beneath the root instead, so that it can be listed.
+        admit: Raises what it likes where the resolved path, relative to the root, may not be opened; what is opened
+            is that path and no other.
 
     Raises:
         UnknownResourceError: There is no such file beneath the root, or it is not a regular one.
@@ -44,24 +53,28 @@ def open_confined(root: Path, name: str) -> int:
         real = Path(os.path.realpath(root / name, strict=True))
         if not real.is_relative_to(root) or real == root:
             raise UnknownResourceError(f"{name!r} leads to {real}, outside of {root}")
-        return _open_beneath(root, real.relative_to(root).parts, name)
+        inside = PurePosixPath(real.relative_to(root))
+        admit(inside)
+        return _open_beneath(root, inside.parts, name, directory)
     except OSError as error:
-        if error.errno in _ABSENT:
+        if error.errno in ABSENT:
             raise UnknownResourceError(f"there is no file {name!r} beneath {root}") from error
         raise LoadError(f"{name!r} beneath {root} cannot be opened: {error.strerror}") from error
 
 
-def _open_beneath(root: Path, parts: tuple[str, ...], name: str) -> int:
-    directory = os.open(root, _DIRECTORY)
+def _open_beneath(root: Path, parts: tuple[str, ...], name: str, directory: bool) -> int:
+    above = os.open(root, _DIRECTORY)
     try:
         for part in parts[:-1]:
-            inner = os.open(part, _DIRECTORY, dir_fd=directory)
-            os.close(directory)
-            directory = inner
-        _check_regular(os.stat(parts[-1], dir_fd=directory, follow_symlinks=False), name)  # opening a device may act
-        descriptor = os.open(parts[-1], _FILE, dir_fd=directory)
+            inner = os.open(part, _DIRECTORY, dir_fd=above)
+            os.close(above)
+            above = inner
+        if directory:
+            return os.open(parts[-1], LISTABLE, dir_fd=above)
+        _check_regular(os.stat(parts[-1], dir_fd=above, follow_symlinks=False), name)  # opening a device may act
+        descriptor = os.open(parts[-1], _FILE, dir_fd=above)
     finally:
-        os.close(directory)
+        os.close(above)
     try:
         _check_regular(os.fstat(descriptor), name)
     except UnknownResourceError:

@@ -52,7 +52,11 @@ class Stamp(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, descriptor: int) -> Stamp:
         """Return the stamp of an open file."""
-        status = os.fstat(descriptor)
+        return cls.from_status(os.fstat(descriptor))
+
+    @classmethod
+    def from_status(cls, status: os.stat_result) -> Stamp:
+        """Return the stamp that a file's status holds."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def has_settled(self, now_ns: int) -> bool:
@@ -126,6 +130,15 @@ class ConfinedFiles:
         self.max_bytes = max_bytes
         self._now_ns = now_ns
 
+    def open(self, name: str) -> int:
+        """Open a file and return its descriptor, which the caller closes.
+
+        Raises:
+            UnknownResourceError: There is no such regular file beneath the root.
+            LoadError: It cannot be opened.
+        """
+        return open_confined(self.root, name)
+
     def load(self, name: str) -> FileContent:
         """Return the content of a file.
 
@@ -134,7 +147,7 @@ class ConfinedFiles:
             LoadError: It is too large, cannot be read, or does not stay the same for as long as reading takes.
         """
         for _ in range(_ATTEMPTS):
-            with os.fdopen(open_confined(self.root, name), "rb") as file:
+            with os.fdopen(self.open(name), "rb") as file:
                 if (content := self._loaded(file, name)) is not None:
                     return content
         raise LoadError(f"{name!r} changed during each of {_ATTEMPTS} attempts to read it")
@@ -150,7 +163,7 @@ class ConfinedFiles:
     def is_fresh(self, name: str, content: FileContent) -> bool:
         """Return whether ``content`` is what `load` would return now."""
         try:
-            with os.fdopen(open_confined(self.root, name), "rb") as file:
+            with os.fdopen(self.open(name), "rb") as file:
                 return self._is_current(file, content)
         except (PreloaderError, OSError) as error:
             logger.debug("%r cannot be looked at any more: %s", name, error)
@@ -160,15 +173,23 @@ class ConfinedFiles:
         """Return the content, or None where the file changed meanwhile."""
         now_ns = self._now_ns()  # before the stamp: too early a time only makes it settle later
         stamp = Stamp.of(file.fileno())
-        if stamp.size > self.max_bytes:
-            raise LoadError(f"{name!r} has {stamp.size} bytes, more than the allowed {self.max_bytes}")
         try:
-            data = self._mapped(file, stamp.size) if self.mode == "mmap" else file.read(stamp.size + 1)
+            data = self._taken(file, stamp, name)
         except OSError as error:
             raise LoadError(f"{name!r} cannot be read: {error.strerror or error}") from error
-        if len(data) != stamp.size or Stamp.of(file.fileno()) != stamp:
+        if data is None or Stamp.of(file.fileno()) != stamp:
             return None
-        return FileContent(data, stamp, settled=stamp.has_settled(now_ns))
+        return self._content(name, data, stamp, settled=stamp.has_settled(now_ns))
+
+    def _taken(self, file: BufferedReader, stamp: Stamp, name: str) -> bytes | mmap.mmap | None:
+        """Return what is kept of a file that was just opened; None where it is not as its stamp says."""
+        if stamp.size > self.max_bytes:
+            raise LoadError(f"{name!r} has {stamp.size} bytes, more than the allowed {self.max_bytes}")
+        data = self._mapped(file, stamp.size) if self.mode == "mmap" else file.read(stamp.size + 1)
+        return data if len(data) == stamp.size else None
+
+    def _content(self, name: str, data: bytes | mmap.mmap, stamp: Stamp, *, settled: bool) -> FileContent:
+        return FileContent(data, stamp, settled=settled)
 
     @staticmethod
     def _mapped(file: BufferedReader, size: int) -> bytes | mmap.mmap:
@@ -193,10 +214,11 @@ class ConfinedFiles:
 
 
 def _holds(file: BufferedReader, data: bytes) -> bool:
-    """Return whether the rest of ``file`` is ``data``."""
+    """Return whether the rest of ``file`` begins with ``data``; of its end its size tells."""
     view, at = memoryview(data), 0
-    while block := file.read(_BLOCK):
-        if block != view[at : at + len(block)]:
+    while at < len(data):
+        block = file.read(min(_BLOCK, len(data) - at))
+        if not block or block != view[at : at + len(block)]:
             return False
         at += len(block)
-    return at == len(data)
+    return True

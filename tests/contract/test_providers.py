@@ -17,17 +17,23 @@ from preloader.errors import PreloaderError, UnknownResourceError
 from preloader.ports import Cost, Loaded, Provider, UsesExecutor
 from preloader.scheduling.execution import InlineExecutor, ThreadExecutor
 from preloader.testing import FakeProvider
+from preloader.workspace.catalogue import ToolCatalogue
+from preloader.workspace.facts import FactProvider
+from preloader.workspace.files import SourceFiles, WorkspaceFiles
+from preloader.workspace.paths import Confined
+from preloader.workspace.tools import ToolProvider
 
 SIZE = 70_000
 
 
 class Case(msgspec.Struct):
-    """A provider, a key that it has, what that requires, and how many values it has made and not released."""
+    """A provider, a key that it has, what that requires, how many values it holds, and a key that it has not."""
 
     provider: Provider
     key: str
     requires: tuple[str, ...] = ()
     held: Callable[[], int] = lambda: 0
+    unknown: str = ""
 
 
 class Gate:
@@ -127,6 +133,26 @@ def fake_case(tmp_path: Path, gate: Gate) -> Case:
     return Case(provider, "fake:x", ("fake:base", "fake:top"), lambda: len(provider.live))
 
 
+def workspace_case(tmp_path: Path, make: Callable[[SourceFiles], Provider], key: str) -> Case:
+    (tmp_path / "x.bin").write_bytes(b"x" * SIZE)
+    return Case(make(SourceFiles(Confined(tmp_path))), key, (), lambda: mappings_of(tmp_path))
+
+
+def workspace_file_case(tmp_path: Path, gate: Gate) -> Case:
+    return workspace_case(tmp_path, lambda files: WorkspaceFiles(files.confined), "file:x.bin")
+
+
+def fact_case(tmp_path: Path, gate: Gate) -> Case:
+    return workspace_case(tmp_path, FactProvider, "fact:syntax x.bin")
+
+
+def tool_case(tmp_path: Path, gate: Gate) -> Case:
+    key = 'tool:grep {"path": "x.bin", "pattern": "x+"}'
+    case = workspace_case(tmp_path, lambda files: ToolProvider(ToolCatalogue.builtin(), files), key)
+    case.unknown = key.replace("x.bin", "x.biny")
+    return case
+
+
 CASES = [
     sync_case,
     async_case,
@@ -137,6 +163,9 @@ CASES = [
     read_case,
     mmap_case,
     fake_case,
+    workspace_file_case,
+    fact_case,
+    tool_case,
 ]
 
 
@@ -182,7 +211,7 @@ def test_cost_is_known_before_and_exact_after(case):
 
 
 def test_what_is_unknown_is_refused_everywhere(case):
-    unknown = case.key + "y"
+    unknown = case.unknown or case.key + "y"
     with pytest.raises(UnknownResourceError, match=r"x(\.bin)?y"):
         asyncio.run(case.provider.load(unknown))
     for key in ("nokind:x", "x"):

@@ -1,0 +1,223 @@
+"""The one way in which facts and tools look at a workspace: confined, bounded, and writing down what was looked at.
+
+A fact or a tool is a blocking function of a `Reading`. It runs on an executor's thread; `Reading.cancel` ends it from
+the loop, at its next look or by killing the program that it waits for.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+import msgspec
+
+from preloader.errors import LoadError, LoadTimeoutError, UnknownResourceError
+from preloader.ports import Executor
+from preloader.workspace.files import SourceFile, SourceFiles
+from preloader.workspace.footprint import Footprint, Seen, look
+from preloader.workspace.program import DEFAULT_MAX_BYTES, Output, Program
+
+T = TypeVar("T")
+
+MAX_WALKED = 50_000
+_HERE = PurePosixPath()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One name in a directory: a ``file``, ``directory``, ``link`` or something ``other``."""
+
+    name: str
+    kind: str
+
+
+class Reading:
+    """One look at a workspace.
+
+    Args:
+        files: Which files may be read, and how.
+        versions: Of what is no file, such as the last test output, its version at present.
+        timeout_s: After how long it is given up.
+    """
+
+    def __init__(self, files: SourceFiles, versions: Mapping[str, int], timeout_s: float) -> None:
+        self.confined = files.confined
+        self._files = files
+        self._versions = versions
+        self._deadline_s = time.monotonic() + timeout_s
+        self._timeout_s = timeout_s
+        self._cancelled = False
+        self._program: Program | None = None
+        self._seen: dict[str, Seen] = {}
+        self._used: dict[str, int] = {}
+        self._settled = True
+
+    def file(self, path: PurePosixPath | str) -> SourceFile:
+        """Return a file.
+
+        Raises:
+            RefusedPathError: It may not be looked at.
+            UnknownResourceError: There is no such regular file.
+            LoadError: It cannot be read, or the reading is over.
+        """
+        self.check_time()
+        self.note(str(path))
+        self._note_rules(PurePosixPath(path))
+        return self._files.load(str(path))
+
+    def find(self, path: PurePosixPath | str) -> SourceFile | None:
+        """Return a file, or None where there is none that may be read."""
+        try:
+            return self.file(path)
+        except UnknownResourceError:
+            return None
+
+    def entries(self, path: PurePosixPath | str = _HERE) -> list[Entry]:
+        """Return a directory's entries by name, without those that may not be looked at.
+
+        Raises:
+            RefusedPathError: The directory may not be looked at.
+            UnknownResourceError: There is no such directory.
+            LoadError: It cannot be listed, or the reading is over.
+        """
+        self.check_time()
+        directory = PurePosixPath(path)
+        self.note(str(directory))
+        self._note_rules(directory / "_")
+        descriptor = self.confined.open_directory(directory)
+        try:
+            with os.scandir(descriptor) as found:
+                entries = [Entry(entry.name, _kind(entry)) for entry in found]
+        except OSError as error:
+            raise LoadError(f"{str(directory)!r} cannot be listed: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+        entries.sort(key=lambda entry: entry.name)
+        return [
+            entry
+            for entry in entries
+            if not self.confined.hides(directory / entry.name, is_directory=entry.kind == "directory")
+        ]
+
+    def walk(self, top: PurePosixPath | str = _HERE, most: int = MAX_WALKED) -> Iterator[PurePosixPath]:
+        """Yield the regular files beneath a directory, at most ``most``, in the order of their names.
+
+        Links are not followed, and what may not be looked at is left out.
+
+        Raises:
+            RefusedPathError: The directory may not be looked at.
+            UnknownResourceError: There is no such directory.
+            LoadError: The reading is over.
+        """
+        waiting = [PurePosixPath(top)]
+        at_top = True
+        while waiting:
+            directory = waiting.pop()
+            try:
+                entries = self.entries(directory)
+            except UnknownResourceError:
+                if at_top:
+                    raise
+                continue  # gone since its parent was listed, or a link by now
+            at_top = False
+            waiting += [directory / entry.name for entry in reversed(entries) if entry.kind == "directory"]
+            for entry in entries:
+                if entry.kind == "file":
+                    if most <= 0:
+                        return
+                    most -= 1
+                    yield directory / entry.name
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        stdin: bytes = b"",
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        timeout_s: float = math.inf,
+    ) -> Output:
+        """Run a program at the root until it ends; see `Program`.
+
+        Raises:
+            LoadTimeoutError: It took longer than it, or the reading, may.
+            LoadError: It cannot be started, or nobody waits any more.
+        """
+        self.check_time()
+        left_s = min(timeout_s, max(0.001, self._deadline_s - time.monotonic()))
+        program = Program(command, self.confined.root, environment, stdin=stdin, timeout_s=left_s, max_bytes=max_bytes)
+        self._program = program
+        if self._cancelled:  # between the check and this
+            program.kill()
+        try:
+            return program.run()
+        finally:
+            self._program = None
+
+    def note(self, path: str) -> None:
+        """Write down what is at a path now, which is about to be read by other means than this class's.
+
+        The path needs no admission: nothing but its stamp is kept.
+        """
+        if path not in self._seen:
+            now_ns = time.time_ns()  # before the look: too early a time only makes it settle later
+            seen = look(f"{self.confined.root}/{path}")
+            self._seen[path] = seen
+            self._settled = self._settled and all(stamp is None or stamp.has_settled(now_ns) for stamp in seen)
+
+    def note_version(self, name: str) -> None:
+        """Write down that the result hangs on what is no file, in its present version."""
+        self._used.setdefault(name, self._versions.get(name, 0))
+
+    def footprint(self) -> Footprint:
+        """Return what was looked at."""
+        return Footprint(self._seen, self._settled, self._used)
+
+    def cancel(self) -> None:
+        """End it, from any thread."""
+        self._cancelled = True
+        program = self._program
+        if program is not None:
+            program.kill()
+
+    def check_time(self) -> None:
+        """Raise where nobody waits any more.
+
+        Raises:
+            LoadTimeoutError: It took too long.
+            LoadError: It was cancelled.
+        """
+        if self._cancelled:
+            raise LoadError("the reading was ended, since nobody waited for it any more")
+        if time.monotonic() > self._deadline_s:
+            raise LoadTimeoutError(f"reading the workspace took longer than {self._timeout_s:g} s")
+
+    def _note_rules(self, path: PurePosixPath) -> None:
+        """Write down the files that say whether ``path`` is ignored."""
+        self.note(".git/info/exclude")
+        for directory in path.parents:
+            self.note(str(directory / ".gitignore"))
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except OSError:
+        return "other"
+    return _KINDS.get(stat.S_IFMT(mode), "other")
+
+
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+
+
+async def read_on(executor: Executor, reading: Reading, look_: Callable[[Reading], T]) -> T:
+    """Return ``look_(reading)``, run on an executor's thread; cancelling ends the reading, and with it the thread."""
+    try:
+        return await executor.run(look_, reading)
+    except BaseException:
+        reading.cancel()
+        raise

@@ -1,0 +1,409 @@
+import asyncio
+import sys
+
+import pytest
+
+from preloader.errors import RefusedPathError, UnknownResourceError
+from preloader.workspace.test_output import Failure, parse_test_output
+from tests.unit.workspace_tree import Desk, write
+
+
+def facts(root, *names, setup=lambda desk: None):
+    async def main():
+        async with Desk(root) as desk:
+            setup(desk)
+            return [await desk.fact(name) for name in names]
+
+    return asyncio.run(main())
+
+
+# ---- frameworks ----
+
+SETUPS = {
+    "pytest by its section": ({"pyproject.toml": "[tool.pytest.ini_options]\n"}, "pytest", "python -m pytest"),
+    "pytest by its file": ({"pytest.ini": "[pytest]\n"}, "pytest", "python -m pytest"),
+    "pytest by tox.ini": ({"tox.ini": "[pytest]\n"}, "pytest", "python -m pytest"),
+    "pytest by setup.cfg": ({"setup.cfg": "[tool:pytest]\n"}, "pytest", "python -m pytest"),
+    "pytest by a group": (
+        {"pyproject.toml": "[dependency-groups]\ndev = ['pytest>=8']\n"},
+        "pytest",
+        "python -m pytest",
+    ),
+    "pytest by an extra": (
+        {"pyproject.toml": "[project.optional-dependencies]\nt = ['pytest']\n", "uv.lock": ""},
+        "pytest",
+        "uv run pytest",
+    ),
+    "pytest by poetry": (
+        {"pyproject.toml": "[tool.poetry.group.dev.dependencies]\npytest = '*'\n", "poetry.lock": ""},
+        "pytest",
+        "poetry run pytest",
+    ),
+    "pytest by requirements": ({"requirements-dev.txt": "pytest==8\n"}, "pytest", "python -m pytest"),
+    "not pytest-cov": (
+        {"pyproject.toml": "[project]\ndependencies = ['pytest-cov']\n", "tests/x.py": ""},
+        "unittest",
+        "python -m unittest discover",
+    ),
+    "unittest": ({"setup.py": "", "tests/test_x.py": ""}, "unittest", "python -m unittest discover"),
+    "jest": ({"package.json": '{"devDependencies": {"jest": "1"}}'}, "jest", "npx --no-install jest"),
+    "jest by its section": ({"package.json": '{"jest": {}}', "yarn.lock": ""}, "jest", "yarn run jest"),
+    "vitest": (
+        {"package.json": '{"scripts": {"test": "vitest run"}}', "pnpm-lock.yaml": ""},
+        "vitest",
+        "pnpm exec vitest run",
+    ),
+    "vitest by its file": ({"package.json": "{}", "vitest.config.ts": ""}, "vitest", "npx --no-install vitest run"),
+    "go": ({"go.mod": "module x\n"}, "go", "go test ./..."),
+    "cargo": ({"Cargo.toml": ""}, "cargo", "cargo test"),
+    "maven": ({"pom.xml": "", "mvnw": ""}, "maven", "./mvnw test"),
+    "gradle": ({"build.gradle.kts": ""}, "gradle", "gradle test"),
+    "gradle with its wrapper": ({"build.gradle": "", "gradlew": ""}, "gradle", "./gradlew test"),
+}
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_how_tests_are_run(tmp_path, name):
+    files, framework, command = SETUPS[name]
+    write(tmp_path, files)
+    (found,) = facts(tmp_path, "test setup")
+    assert [(one.framework, " ".join(one.command), one.directory) for one in found] == [(framework, command, ".")]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"scripts": 1, "devDependencies": [1]}', "[" * 100_000])
+def test_configuration_that_is_none_says_nothing(tmp_path, text):
+    write(tmp_path, {"package.json": text, "pyproject.toml": text, "tox.ini": text, "setup.cfg": text})
+    assert facts(tmp_path, "test setup") == [()]
+
+
+def test_the_nearest_configuration_counts(tmp_path):
+    write(tmp_path, {"go.mod": "", "web/package.json": '{"jest": {}}', "web/src/x.ts": "", "lib/x.go": ""})
+    web, lib = facts(tmp_path, "test setup web/src", "test setup lib")
+    assert [(one.framework, one.directory) for one in (*web, *lib)] == [("jest", "web"), ("go", ".")]
+
+
+def test_a_new_configuration_is_seen(tmp_path):
+    write(tmp_path, {"src/x.py": ""})
+
+    async def main():
+        async with Desk(tmp_path) as desk:
+            assert await desk.fact("test setup src") == ()
+            write(tmp_path, {"pytest.ini": ""})
+            assert [one.framework for one in await desk.fact("test setup src")] == ["pytest"]
+
+    asyncio.run(main())
+
+
+# ---- tests of a source file ----
+
+
+@pytest.mark.parametrize(
+    ("source", "tests"),
+    [
+        ("src/pkg/app.py", ["tests/pkg/test_app.py", "other/app_test.py"]),
+        ("web/app.ts", ["web/app.test.ts", "web/__tests__/app.tsx", "e2e/app.spec.js"]),
+        ("go/app.go", ["go/app_test.go"]),
+        ("java/src/main/java/x/App.java", ["java/src/test/java/x/AppTest.java", "java/src/test/java/y/AppIT.java"]),
+        ("rust/src/app.rs", ["rust/tests/app.rs"]),
+        ("tests/pkg/test_app.py", ["tests/pkg/test_app.py"]),
+        ("src/other/nothing.py", []),
+        ("src/pkg/__init__.py", ["tests/test_pkg.py"]),
+    ],
+)
+def test_the_tests_of_a_source_file(tmp_path, source, tests):
+    names = (
+        "tests/pkg/test_app.py",
+        "other/app_test.py",
+        "web/app.test.ts",
+        "web/__tests__/app.tsx",
+        "e2e/app.spec.js",
+    )
+    names += ("go/app_test.go", "rust/tests/app.rs", "java/src/test/java/x/AppTest.java", "tests/test_pkg.py")
+    names += ("java/src/test/java/y/AppIT.java", "src/pkg/app.py", "node_modules/app.test.ts")
+    write(tmp_path, {**dict.fromkeys(names, ""), ".gitignore": "node_modules/\n"})
+    assert facts(tmp_path, f"test files {source}") == [tuple(tests)]
+
+
+# ---- outputs ----
+
+OUTPUTS = {
+    "pytest": (
+        """
+============================= test session starts ==============================
+tests/test_x.py F.                                                       [100%]
+=================================== FAILURES ===================================
+_________________________________ TestA.test_b _________________________________
+
+    def test_b(self):
+>       helper()
+
+tests/test_x.py:7:
+_ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _
+E       assert 1 == 2
+src/app.py:3: AssertionError
+=========================== short test summary info ============================
+FAILED tests/test_x.py::TestA::test_b - assert 1 == 2
+ERROR tests/test_y.py - ModuleNotFoundError: No module named 'yaml'
+E   ModuleNotFoundError: No module named 'yaml'
+========================= 1 failed, 1 passed in 0.12s ==========================
+""",
+        [
+            Failure("tests/test_x.py::TestA::test_b", "src/app.py", 3, "assert 1 == 2"),
+            Failure("tests/test_y.py", "tests/test_y.py", 0, "ModuleNotFoundError: No module named 'yaml'"),
+        ],
+        ("yaml",),
+    ),
+    "unittest": (
+        """
+F
+======================================================================
+FAIL: test_b (tests.test_x.TestA.test_b)
+----------------------------------------------------------------------
+Traceback (most recent call last):
+  File "/work/tests/test_x.py", line 9, in test_b
+    self.assertEqual(1, 2)
+AssertionError: 1 != 2
+
+----------------------------------------------------------------------
+Ran 1 test in 0.001s
+
+FAILED (failures=1)
+""",
+        [Failure("tests.test_x.TestA.test_b", "/work/tests/test_x.py", 9, "AssertionError: 1 != 2")],
+        (),
+    ),
+    "jest": (
+        """
+FAIL src/app.test.ts
+  \u25cf app \u203a adds
+
+    expect(received).toBe(expected) // Object.is equality
+
+      at Object.<anonymous> (node_modules/jest/x.js:1:1)
+      at Object.toBe (src/app.test.ts:5:17)
+
+PASS src/b.test.ts
+    Cannot find module 'lodash' from 'src/a.ts'
+Test Suites: 1 failed, 1 passed, 2 total
+""",
+        [Failure("app \u203a adds", "src/app.test.ts", 5, "expect(received).toBe(expected) // Object.is equality")],
+        ("lodash",),
+    ),
+    "vitest": (
+        """
+ RUN  v3.2.0 /work
+
+ FAIL  src/app.test.ts > app > adds
+AssertionError: expected 3 to be 4 // Object.is equality
+ \u276f src/app.test.ts:6:20
+ Test Files  1 failed (1)
+""",
+        [Failure("app > adds", "src/app.test.ts", 6, "AssertionError: expected 3 to be 4 // Object.is equality")],
+        (),
+    ),
+    "go": (
+        """
+--- FAIL: TestAdd (0.00s)
+    add_test.go:9: got 3, want 4
+    --- FAIL: TestAdd/sub (0.00s)
+        add_test.go:12: worse
+FAIL
+FAIL\texample.org/x\t0.002s
+""",
+        [Failure("TestAdd", "add_test.go", 9, "got 3, want 4"), Failure("TestAdd/sub", "add_test.go", 12, "worse")],
+        (),
+    ),
+    "cargo": (
+        """
+running 2 tests
+test tests::adds ... FAILED
+test tests::works ... ok
+
+---- tests::adds stdout ----
+thread 'tests::adds' panicked at src/lib.rs:14:9:
+assertion `left == right` failed
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored
+""",
+        [Failure("tests::adds", "src/lib.rs", 14, "assertion `left == right` failed")],
+        (),
+    ),
+    "maven": (
+        """
+[ERROR] Tests run: 3, Failures: 1, Errors: 0, Skipped: 0
+[ERROR] Failures:
+[ERROR]   AppTest.adds:21 expected: <4> but was: <3>
+[INFO] BUILD FAILURE
+""",
+        [Failure("AppTest.adds", "AppTest.java", 21, "expected: <4> but was: <3>")],
+        (),
+    ),
+    "gradle": (
+        """
+> Task :test FAILED
+
+AppTest > adds() FAILED
+    org.opentest4j.AssertionFailedError at AppTest.java:14
+
+BUILD FAILED in 1s
+""",
+        [Failure("AppTest > adds()", "AppTest.java", 14, "org.opentest4j.AssertionFailedError")],
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("framework", OUTPUTS)
+def test_the_failures_of_a_run(framework):
+    text, failures, missing = OUTPUTS[framework]
+    coloured = text.replace("FAIL", "\x1b[31mFAIL\x1b[0m", 1)
+    for given in (text, coloured, text.replace("\n", "\r\n")):
+        report = parse_test_output(given)
+        assert report.framework == framework
+        assert list(report.failures) == failures
+        assert report.missing == missing
+
+
+def test_what_is_no_test_output_says_nothing():
+    for text in (
+        "",
+        "hello\n" * 100,
+        "\0" * 1_000,
+        "= " * 100_000,
+        "at " * 200_000,
+        "x" * 2_000_000,
+        "FAIL " * 100_000,
+    ):
+        assert parse_test_output(text).failures == ()
+
+
+def test_the_last_output_counts(tmp_path):
+    async def main():
+        async with Desk(tmp_path) as desk:
+            assert (await desk.fact("test failures")).framework == ""
+            desk.facts.feed_test_output(OUTPUTS["go"][0])
+            assert (await desk.fact("test failures")).framework == "go"
+            assert (await desk.fact("test failures")).framework == "go"
+            assert desk.outcomes() == (1, 2)
+
+    asyncio.run(main())
+
+
+# ---- dependencies ----
+
+
+def test_missing_dependencies(tmp_path):
+    site = f".venv/lib/python3.{sys.version_info[1]}/site-packages"
+    needs = "['Click>=8', 'PyYAML', 'typing_extensions[x]', \"pywin32; sys_platform == 'win32'\"]"
+    write(
+        tmp_path,
+        {
+            "pyproject.toml": f"[project]\ndependencies = {needs}\n",
+            "requirements.txt": "# needs\n-r other.txt\nflask==3  # web\n",
+            f"{site}/click-8.1.dist-info/METADATA": "",
+            f"{site}/typing_extensions-4.dist-info/METADATA": "",
+            "package.json": '{"dependencies": {"a": "1", "@x/b": "1", "../c": "1"}}',
+            "node_modules/a/package.json": "{}",
+            ".gitignore": ".venv\nnode_modules\n",
+        },
+    )
+    (found,) = facts(tmp_path, "dependencies")
+    assert [(one.manifest, one.environment, one.declared, one.missing) for one in found] == [
+        ("pyproject.toml", ".venv", 3, ("PyYAML",)),
+        ("requirements.txt", ".venv", 1, ("flask",)),
+        ("package.json", "node_modules", 3, ("@x/b", "../c")),
+    ]
+
+
+def test_an_installed_dependency_is_seen(tmp_path):
+    write(tmp_path, {"package.json": '{"dependencies": {"a": "1"}}'})
+
+    async def main():
+        async with Desk(tmp_path) as desk:
+            assert (await desk.fact("dependencies"))[0].missing == ("a",)
+            (tmp_path / "node_modules/a").mkdir(parents=True)
+            assert (await desk.fact("dependencies"))[0].missing == ()
+
+    asyncio.run(main())
+
+
+# ---- syntax ----
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "checked", "problem"),
+    [
+        ("x.py", "def f():\n    return 1\n", "python", None),
+        ("x.py", "def f(:\n", "python", (1, "invalid syntax")),
+        ("x.py", "x = 1\n  y = 2\n", "python", (2, "unexpected indent")),
+        ("x.py", "a = '\\d'\nprint 1\n", "python", (2, "Missing parentheses")),
+        ("x.py", "\0", "", None),
+        ("x.py", "(" * 100_000, "python", (1, "")),
+        ("x.py", "-" * 300_000 + "1", "python", (1, "")),
+        ("x.json", '{"a": 1}', "json", None),
+        ("x.json", '{"a": 1,\n "b": }', "json", (2, "invalid character")),
+        ("x.toml", "a = 1\n", "toml", None),
+        ("x.toml", "a = 1\nb = \n", "toml", (2, "Invalid value")),
+        ("x.txt", "anything", "", None),
+        ("x.rb", "def", "", None),
+    ],
+)
+def test_a_syntax_check(tmp_path, name, text, checked, problem):
+    write(tmp_path, {name: text})
+    (found,) = facts(tmp_path, f"syntax {name}")
+    assert found.checked == checked
+    if problem is None:
+        assert found.problems == ()
+    else:
+        assert (found.problems[0].line, problem[1] in found.problems[0].message) == (problem[0], True)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("x.js", "function f() { return 1 }\n", "function f( { return 1 }\n"),
+        ("x.ts", "let x: number = 1\n", "let x: = \n"),
+        ("x.tsx", "const a = <b>x</b>\n", "const a = <b>x\n"),
+        ("x.go", "package x\n", "package\nfunc {\n"),
+        ("x.rs", "fn main() {}\n", "fn main( {}\n"),
+        ("x.java", "class X {}\n", "class {\n"),
+    ],
+)
+def test_a_syntax_check_by_a_grammar(tmp_path, name, right, wrong):
+    pytest.importorskip("tree_sitter")
+    write(tmp_path, {f"right/{name}": right, f"wrong/{name}": wrong})
+    ok, bad = facts(tmp_path, f"syntax right/{name}", f"syntax wrong/{name}")
+    assert ok.checked.startswith("tree_sitter_")
+    assert ok.problems == ()
+    assert bad.problems
+
+
+def test_a_syntax_check_runs_nothing(tmp_path):
+    write(tmp_path, {"x.py": f"open({str(tmp_path / 'ran')!r}, 'w')\n", "sitecustomize.py": "open('ran', 'w')\n"})
+    write(tmp_path, {"ast.py": "open('ran', 'w')\n", "json.py": "open('ran', 'w')\n"})
+    assert facts(tmp_path, "syntax x.py")[0].problems == ()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_edit_is_checked_again(tmp_path):
+    write(tmp_path, {"x.json": "{}"})
+
+    async def main():
+        async with Desk(tmp_path) as desk:
+            assert (await desk.fact("syntax x.json")).problems == ()
+            write(tmp_path, {"x.json": "{,"})
+            assert (await desk.fact("syntax x.json")).problems
+
+    asyncio.run(main())
+
+
+def test_facts_that_there_are_not(tmp_path):
+    write(tmp_path, {"src/x.py": ""})
+    with pytest.raises(UnknownResourceError, match="there is no fact 'weather': known are git status, git diff"):
+        facts(tmp_path, "weather")
+    with pytest.raises(UnknownResourceError, match="this fact is about the whole workspace, not about 'src'"):
+        facts(tmp_path, "git status src")
+    with pytest.raises(RefusedPathError):
+        facts(tmp_path, "syntax ../x.py")
+    with pytest.raises(RefusedPathError, match=r"as a key it is spelled 'src/x\.py'"):
+        facts(tmp_path, "syntax ./src/x.py")
