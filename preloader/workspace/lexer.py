@@ -37,7 +37,7 @@ MAX_CARRIED = MAX_WORD + CONTEXT + 2
 """No more than this is ever carried over."""
 
 _TOKEN = re.compile(
-    r"(?P<dull>(?:[^\s\"'`/\\.*:\x1b(]{0,64}+[.:,;]?+\s++)++)"
+    r"(?P<dull>(?:(?!\()[^\s\"'`/\\.*:\x1b]{0,64}+[.:,;]?+\s++)++)"
     rf"|{PYTHON}|{BRACKETED}"
     rf'|"(?P<quoted>[^"\n]{{1,{MAX_SPAN}}}+)"'
     rf"|'(?P<apostrophes>[^'\n]{{1,{MAX_SPAN}}}+)'"
@@ -46,7 +46,7 @@ _TOKEN = re.compile(
     rf"|(?P<word>(?:[^\s\"'`]|(?<=\w)'(?=\w)){{1,{MAX_WORD}}}+)"
     r"|\s++"
 )
-_INTERESTING = re.compile(r"[/\\.*:\x1b]")
+_INTERESTING = re.compile(r"[/\\*\x1b]|\.\w|::")
 _ENDS_BRACKETS = re.compile(r"[()\n\"'`]")
 _SPACE = re.compile(r"\s")
 _LINE = ", line "

@@ -14,9 +14,14 @@ MAX_KEY = 256
 MAX_SCALAR = 64
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
-_PLAIN = re.compile(r'[^"\\]*+')
+_CHARACTERS = re.compile(r'(?:[^"\\]++|\\(?:[^u]|u[0-9A-Fa-f]{4}))*+', re.DOTALL)
+_CUT_OFF = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?")
+_HIGH = re.compile(r"\\u[dD][89ABab][0-9A-Fa-f]{2}")
+_LONGEST_ESCAPE = 6
 _SCALAR = re.compile(r"[-+.\w]*+")
-_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|([^u]))")
+_ESCAPES = re.compile(
+    r"\\u([dD][89ABab][0-9A-Fa-f]{2})\\u([dD][C-Fc-f][0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\(.)", re.DOTALL
+)
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 
 
@@ -139,14 +144,18 @@ class PartialJson:
 
     def _string(self, text: str, at: int, pieces: list[Piece]) -> int | None:
         """Read on in a string; return up to where, or ``None`` if an escape is cut off right at ``at``."""
-        end = _PLAIN.match(text, at).end()  # type: ignore[union-attr]
+        end = _CHARACTERS.match(text, at).end()  # type: ignore[union-attr]
+        rest = text[end : end + _LONGEST_ESCAPE]
+        if len(rest) < _LONGEST_ESCAPE and _may_be_escape(rest):
+            end = _before_half_pair(text, at, end)
         if end > at:
-            self._add(text[at:end], pieces)
+            self._add(_unescaped(text[at:end]), pieces)
             return end
         if text[at] == '"':
             self._end_string(pieces)
             return at + 1
-        return self._escape(text, at, pieces)
+        self.broken = not _may_be_escape(rest)
+        return None
 
     def _end_string(self, pieces: list[Piece]) -> None:
         if self._state == "keystring":
@@ -155,29 +164,33 @@ class PartialJson:
             pieces.append(Piece(self._path(), "", True, True))
             self._value_ends()
 
-    def _escape(self, text: str, at: int, pieces: list[Piece]) -> int | None:
-        match = _ESCAPE.match(text, at)
-        if match is None:
-            self.broken = len(text) - at >= 6
-            return at + 1 if self.broken else None
-        if match[1] is None:
-            self._add(_ESCAPED.get(match[2], match[2]), pieces)
-            return match.end()
-        unit = int(match[1], 16)
-        if 0xD800 <= unit < 0xDC00:
-            low = _ESCAPE.match(text, match.end())
-            if low is None and len(text) - match.end() < 6 and text[match.end() : match.end() + 2] in ("", "\\", "\\u"):
-                return None
-            if low is not None and low[1] is not None and 0xDC00 <= (second := int(low[1], 16)) < 0xE000:
-                self._add(chr(0x10000 + ((unit - 0xD800) << 10) + second - 0xDC00), pieces)
-                return low.end()
-        self._add("\ufffd" if 0xD800 <= unit < 0xE000 else chr(unit), pieces)
-        return match.end()
-
     def _add(self, text: str, pieces: list[Piece]) -> None:
         if self._state == "string":
             pieces.append(Piece(self._path(), text, False, True))
-        elif len(self._key) + len(text) > MAX_KEY:
-            self._key = (self._key + text)[:MAX_KEY]
         else:
-            self._key += text
+            self._key = (self._key + text)[:MAX_KEY]
+
+
+def _may_be_escape(rest: str) -> bool:
+    """Return whether ``rest``, up to where the text ends, may be the beginning of an escape, or nothing yet."""
+    return not rest or _CUT_OFF.fullmatch(rest) is not None
+
+
+def _before_half_pair(text: str, at: int, end: int) -> int:
+    """Return ``end``, or where the first half of a surrogate pair begins that ends there."""
+    half = max(at, end - _LONGEST_ESCAPE)
+    is_escape = _HIGH.match(text, half, end) and (len(text[at:half]) - len(text[at:half].rstrip("\\"))) % 2 == 0
+    return half if is_escape else end
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPES.sub(_character, text) if "\\" in text else text
+
+
+def _character(match: re.Match[str]) -> str:
+    high, low, unit, sign = match.groups()
+    if high is not None:
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
+    if unit is None:
+        return _ESCAPED.get(sign, sign)
+    return "\ufffd" if "d800" <= unit.lower() < "e000" else chr(int(unit, 16))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from preloader.workspace.file_names import is_file_name, may_be_file_name
+from preloader.workspace.file_names import NAMES, is_file_name, may_be_file_name
 from preloader.workspace.mentions import Form, Kind
 
 MAX_PATH = 512
@@ -48,8 +48,8 @@ _IMPORTS = ("import ", "from ", "module ", "package ", " -m ", "use ")
 _NO_MODULES = frozenset(("self", "this", "cls", "super"))
 
 
-def of_word(word: str, form: Form, before: str = "") -> Iterator[Named]:
-    """Yield what ``word`` names, in order.
+def of_word(word: str, form: Form, before: str = "") -> list[Named]:
+    """Return what ``word`` names, in order.
 
     Args:
         word: Without white space.
@@ -57,19 +57,12 @@ def of_word(word: str, form: Form, before: str = "") -> Iterator[Named]:
         before: What stands right before it, at least 8 characters where there are as many.
     """
     if "\x1b" in word:
-        yield from _without_colours(word, form)
-    elif "://" in word or word.startswith("git@"):
-        yield from _of_url(word, form)
-    elif "*" in word and (found := _globs(word, form)):
-        yield from found
-    else:
-        named = False
-        for match in _RUN.finditer(word):
-            for one in _of_run(match, form):
-                named = True
-                yield one
-        if not named:
-            yield from _identifiers(word, form, before)
+        return _without_colours(word, form)
+    if "://" in word or word.startswith("git@"):
+        return _of_url(word, form)
+    if "*" in word and (found := _globs(word, form)):
+        return found
+    return _of_runs(word, form) or _identifiers(word, form, before)
 
 
 def of_value(text: str) -> Named | None:
@@ -95,17 +88,18 @@ def _posix(text: str) -> str:
     return text
 
 
-def _without_colours(word: str, form: Form) -> Iterator[Named]:
-    begin = 0
+def _without_colours(word: str, form: Form) -> list[Named]:
+    found, begin = [], 0
     for match in [*_ANSI.finditer(word), None]:
         end = match.start() if match else len(word)
-        for one in of_word(word[begin:end].replace("\x1b", " ").strip(), form):
-            yield one._replace(offset=one.offset + begin)
+        plain = word[begin:end].replace("\x1b", " ").strip()
+        found += [one._replace(offset=one.offset + begin) for one in of_word(plain, form)]
         begin = match.end() if match else end
+    return found
 
 
-def _of_url(word: str, form: Form) -> Iterator[Named]:
-    """Yield the file behind a ``file:`` or bundler's URL, or behind a forge's page of a file."""
+def _of_url(word: str, form: Form) -> list[Named]:
+    """Return the file behind a ``file:`` or bundler's URL, or behind a forge's page of a file."""
     scheme, _, rest = word.partition("://")
     if scheme.endswith(("file", "webpack-internal", "webpack")):
         local = rest if rest.startswith("/") else "/" + rest.partition("/")[2]
@@ -113,11 +107,9 @@ def _of_url(word: str, form: Form) -> Iterator[Named]:
     elif "/blob/" in rest:
         local = rest.partition("/blob/")[2].partition("/")[2]
     else:
-        return
+        return []
     begin = len(word) - len(local)
-    for match in _RUN.finditer(local):
-        for one in _of_run(match, form):
-            yield one._replace(offset=one.offset + begin)
+    return [one._replace(offset=one.offset + begin) for one in _of_runs(local, form)]
 
 
 def _globs(word: str, form: Form) -> list[Named]:
@@ -133,25 +125,34 @@ def _globs(word: str, form: Form) -> list[Named]:
     return found
 
 
-def _of_run(match: re.Match[str], form: Form) -> Iterator[Named]:
+def _of_runs(word: str, form: Form) -> list[Named]:
+    found: list[Named] = []
+    for match in _RUN.finditer(word):
+        run = match[1]
+        if "\\" in run and _has_escapes(run):
+            pieces = ((as_path(piece), at) for piece, at in _unescaped(run))
+            found += [Named("path", path, form, match.start() + at) for path, at in pieces if _is_path(path, form)]
+        elif ("/" in run or "." in run or "\\" in run or run in NAMES) and (one := _of_run(match, form)):
+            found.append(one)
+    return found
+
+
+def _of_run(match: re.Match[str], form: Form) -> Named | None:
     text, line, column, other_line, other_column = match.groups()
     begin = match.start()
-    if "\\" in text and _has_escapes(text):
-        for piece, at in _unescaped(text):
-            if _is_path(as_path(piece), form):
-                yield Named("path", as_path(piece), form, begin + at)
-        return
     line, column = line or other_line, column or other_column
     if "#" in text and (anchor := _ANCHOR.search(text)):
         text, line = text[: anchor.start()], anchor[1]
     elif "-" in text and line is None and (context := _GREP_CONTEXT.match(text)):
         text, line = context.groups()
-    is_call = line is None and match.string[match.end() : match.end() + 1] == "("
-    if text.startswith("@") and is_file_name(text.rpartition("/")[2]) and not text.startswith("@/"):
+    if text[0] == "@" and text[:2] != "@/" and is_file_name(text.rpartition("/")[2]):
         text, begin = text[1:], begin + 1  # how users name a file to their agent
     path = as_path(text)
-    if (_is_path(path, form) or _is_import(text, form)) and not (is_call and "/" not in path):
-        yield Named("path", path, form, begin, int(line) if line else None, int(column) if column else None)
+    if not (_is_path(path, form) or _is_import(text, form)):
+        return None
+    if "/" not in path and line is None and match.string[match.end() : match.end() + 1] == "(":
+        return None  # a call of a member
+    return Named("path", path, form, begin, int(line) if line else None, int(column) if column else None)
 
 
 def _has_escapes(text: str) -> bool:
@@ -191,17 +192,19 @@ def _is_import(text: str, form: Form) -> bool:
     return form == "quoted" and text.startswith("./") and any(map(str.isalnum, text))
 
 
-def _identifiers(word: str, form: Form, before: str) -> Iterator[Named]:
-    """Yield dotted modules, and what names a part of the code."""
+def _identifiers(word: str, form: Form, before: str) -> list[Named]:
+    """Return dotted modules, and what names a part of the code."""
     if form == "code" and (symbol := _SYMBOL.match(word)):
-        yield Named(_kind_of_dotted(symbol[1], before, code=True), symbol[1], form, 0)
-        return
+        return [Named(_kind_of_dotted(symbol[1], before, code=True), symbol[1], form, 0)]
+    found = []
     for match in _COLONS.finditer(word) if "::" in word else _DOTTED.finditer(word):
         parts = re.split(r"::|\.", match[0])
         if parts[0] in _NO_MODULES or ("::" not in word and min(map(len, parts)) < 2):
             continue
         if parts[0][0].isupper() or len(parts) > 2 or "::" in word or before.endswith(_IMPORTS):
-            yield Named(_kind_of_dotted(match[0], before, code=False), match[0], form, match.start())
+            kind = _kind_of_dotted(match[0], before, code=False)
+            found.append(Named(kind, match[0], form, match.start()))
+    return found
 
 
 def _kind_of_dotted(text: str, before: str, *, code: bool) -> Kind:

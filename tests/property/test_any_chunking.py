@@ -78,7 +78,7 @@ def safe(text):
     return text.encode("utf-8", "replace").decode()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=TEXTS.map(safe), sizes=CUTS, source=SOURCES)
 @example(text='File "x.py", line 3', sizes=[1], source="assistant")
 @example(text="a 'b c/d.py' e", sizes=[1], source="assistant")
@@ -127,7 +127,7 @@ def leaves(value, path=()):
         yield path, value if isinstance(value, str) else json.dumps(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(value=JSON, sizes=CUTS, ascii_only=st.booleans(), indent=st.sampled_from([None, 2]))
 def test_partial_json_gives_every_value_whole(value, sizes, ascii_only, indent):
     parser = PartialJson()
@@ -143,7 +143,7 @@ def test_partial_json_gives_every_value_whole(value, sizes, ascii_only, indent):
     assert read == list(leaves(value))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(text=TEXTS, sizes=CUTS)
 def test_partial_json_survives_anything_alike(text, sizes):
     def of(parts):
