@@ -3,10 +3,10 @@
     PRELOADER_DATASETS=… python -m benchmarks.mention_recall
 
 A read is cold when no earlier call of its session named the path. The data set holds no working trees, so the files of
-a repository are taken to be those that any of its sessions read or wrote, and paths in its outputs that lie in the same
-directories at the top. A read counts as named if a mention before it resolves to its path, first (@1) or among the
-first eight (@8); beside that stands whether the file's name stood there at all, which no resolving can exceed by much. Not
-part of ``make bench``: it needs the data set.
+a repository are taken to be those that any of its sessions read or wrote, and paths in its outputs that lie in the
+same directories at the top. A read counts as named if a mention before it resolves to its path, first (@1) or among
+the first eight (@8); beside that stands whether the file's name stood there at all, which no resolving can exceed by
+much. Not part of ``make bench``: it needs the data set.
 """
 
 from __future__ import annotations
