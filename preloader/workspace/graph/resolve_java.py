@@ -1,0 +1,44 @@
+"""Finds the files that Java's imports mean: a class is where its package and its name lead, under any source root."""
+
+from __future__ import annotations
+
+from preloader.workspace.graph.edges import Edges
+from preloader.workspace.graph.facts import FileFacts
+from preloader.workspace.graph.layout import Probe, dirname, joined, nearest
+
+
+def resolve_java(importer: str, facts: FileFacts, probe: Probe) -> dict[str, tuple[str, ...]]:
+    """Return the files that a Java file depends on; those of its own package by the types that it uses."""
+    edges = Edges(importer)
+    for found in facts.imports:
+        parts = found.module.split(".")
+        if found.names and (package := _package(importer, parts, probe)) is not None:
+            _used(package, facts, probe, edges)
+        else:
+            edges.add(_class(importer, parts, probe))
+    _used(dirname(importer), facts, probe, edges)
+    return edges.result()
+
+
+def _used(directory: str, facts: FileFacts, probe: Probe, edges: Edges) -> None:
+    """Enter the classes of a directory that the file uses."""
+    there = set(probe.names(directory))
+    for name in facts.uses:
+        if f"{name}.java" in there:
+            edges.add(joined(directory, f"{name}.java"), [name])
+
+
+def _class(importer: str, parts: list[str], probe: Probe) -> str | None:
+    """Return the file of a class, or of the class around what is imported: a member, or an inner class."""
+    for size in range(len(parts), max(1, len(parts) - 3), -1):
+        path = "/".join(parts[:size]) + ".java"
+        places = [place for place in probe.with_stem(parts[size - 1]) if place == path or place.endswith(f"/{path}")]
+        if places:
+            return nearest(importer, places)
+    return None
+
+
+def _package(importer: str, parts: list[str], probe: Probe) -> str | None:
+    path = "/".join(parts)
+    places = [place for place in probe.directories(parts[-1]) if place == path or place.endswith(f"/{path}")]
+    return nearest(importer, places)
