@@ -113,6 +113,14 @@ class Groups:
                 self._searches.add(named, text)
 
 
+def data_set(name: str) -> Path:
+    """Return the file of a data set of sessions, or end the program where there is none."""
+    folder = os.environ.get("PRELOADER_DATASETS")
+    if not folder:
+        raise SystemExit(f"PRELOADER_DATASETS names no folder: set it to where {name} lies")
+    return Path(folder) / name / "sessions.jsonl.gz"
+
+
 def sessions(path: Path) -> Iterator[Session]:
     """Yield the data set's sessions, items in order of time."""
     decoder = msgspec.json.Decoder(Session)
@@ -192,10 +200,7 @@ def _judged(path: str, groups: Groups, called: set[str]) -> Read:
 
 def main() -> None:
     """Print one row for each group of sources."""
-    folder = os.environ.get("PRELOADER_DATASETS")
-    if not folder:
-        raise SystemExit("PRELOADER_DATASETS names no folder: set it to where agent-transcripts lies")
-    every = list(sessions(Path(folder) / "agent-transcripts" / "sessions.jsonl.gz"))
+    every = list(sessions(data_set("agent-transcripts")))
     analyzer = StreamAnalyzer()
     mentions = {id(item): analysed(item, analyzer) for session in every for item in session.items}
     found = tables(every, mentions)
