@@ -22,7 +22,7 @@ from preloader.workspace.graph.facts import Definition, FileFacts
 from preloader.workspace.graph.languages import support_for
 from preloader.workspace.graph.layout import Layout, Probe, discard_from
 from preloader.workspace.graph.packages import Packages
-from preloader.workspace.graph.parsing import check_stop
+from preloader.workspace.graph.parsing import Pace, check_stop
 from preloader.workspace.graph.reader import Limits, facts_of, is_regular, read_bytes, stamp_of, unchanged
 from preloader.workspace.graph.store import Stamp, Store
 from preloader.workspace.test_names import is_test, tested_stems
@@ -201,9 +201,11 @@ class GraphIndex:
 
     def _attempt(self, paths: list[str], gone: set[str], stop: threading.Event | None, *, trusting: bool) -> Update:
         done = Update()
+        pace = Pace()
         try:
             for number, path in enumerate(paths, 1):
                 check_stop(stop)
+                pace.keep()
                 if path in gone:
                     self._remove(path, done)
                 else:
@@ -212,6 +214,7 @@ class GraphIndex:
                     self._commit()
             while self._unresolved:
                 check_stop(stop)
+                pace.keep()
                 self._resolve(next(iter(self._unresolved)))
                 done.resolved += 1
         finally:

@@ -186,9 +186,13 @@ def inside(directory: str, path: str) -> str | None:
 
 
 def nearest(importer: str, paths: Sequence[str]) -> str | None:
-    """Return the path that shares the most directories with the importer, the first of equals."""
+    """Return the path that shares the most directories with the importer; of equals the one that lies least deep."""
     above = set(up(importer))
-    return max(paths, key=lambda path: next((len(place) for place in up(path) if place in above), 0), default=None)
+
+    def nearness(path: str) -> tuple[int, int]:
+        return next((len(place) for place in up(path) if place in above), 0), -path.count("/")
+
+    return max(paths, key=nearness, default=None)
 
 
 def _stem(path: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXTRA = "workspace"
 _CHUNK_BYTES = 1 << 16
 _LOOK_EVERY = 256  # nodes between two looks at the clock
-_HOLD_S = 0.001  # the parser holds the interpreter's lock for so long before it lets others have it
+_HOLD_S = 0.001
 _GRAMMARS = {
     "python": ("tree_sitter_python", "language"),
     "javascript": ("tree_sitter_javascript", "language"),
@@ -37,6 +37,19 @@ class Interrupted(PreloaderError):
     """A file was given up: the caller stopped the work, or the file took longer than it may."""
 
 
+class Pace:
+    """Lets other threads run: a thread that computes keeps the interpreter's lock for five milliseconds at a time."""
+
+    def __init__(self) -> None:
+        self._since_s = time.monotonic()
+
+    def keep(self) -> None:
+        """Give the lock away if it was held for a while; the event loop may be waiting for it."""
+        if time.monotonic() - self._since_s > _HOLD_S:
+            time.sleep(0)
+            self._since_s = time.monotonic()
+
+
 class Budget:
     """How long one file may take, in CPU seconds of the thread, and whether anybody still waits for it.
 
@@ -48,6 +61,7 @@ class Budget:
     def __init__(self, seconds: float, stop: threading.Event | None = None) -> None:
         self._ends_s = time.thread_time() + seconds
         self._stop = stop
+        self._pace = Pace()
 
     @property
     def stopped(self) -> bool:
@@ -56,7 +70,8 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether to give up."""
+        """Whether to give up; others may run meanwhile."""
+        self._pace.keep()
         return self.stopped or time.thread_time() > self._ends_s
 
     def check(self) -> None:
@@ -124,17 +139,11 @@ def parse(data: bytes, language: str, budget: Budget) -> Source:
     """
     budget.check()
     parser = require("tree_sitter", EXTRA).Parser(grammar(language))
-    yielded_s = time.monotonic()
-
-    def give_up(_offset: int, _has_error: bool) -> bool:
-        nonlocal yielded_s
-        if time.monotonic() - yielded_s > _HOLD_S:
-            time.sleep(0)  # the event loop may run: the parser keeps the lock otherwise
-            yielded_s = time.monotonic()
-        return budget.spent
-
     try:
-        tree = parser.parse(lambda at, _point: data[at : at + _CHUNK_BYTES], progress_callback=give_up)
+        tree = parser.parse(
+            lambda at, _point: data[at : at + _CHUNK_BYTES],
+            progress_callback=lambda _offset, _has_error: budget.spent,  # it keeps the interpreter's lock in between
+        )
     except ValueError:  # what the binding raises where there is no tree
         budget.check()
         raise

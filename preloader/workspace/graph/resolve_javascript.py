@@ -13,7 +13,7 @@ SUFFIXES = (".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts", ".d.ts
 _WRITTEN_AS = {".js": (".ts", ".tsx", ".d.ts"), ".jsx": (".tsx",), ".mjs": (".mts",), ".cjs": (".cts",)}
 _BUILT = ("dist", "lib", "build", "out")  # where a package's entry is built to; its source is read in place of it
 _ENTRIES = ("source", "types", "module", "main")
-_CONDITIONS = ("source", "types", "import", "module", "default", "require", "node", "browser")
+_CONDITIONS = frozenset({"source", "types", "import", "module", "default", "require", "node"})  # in the file's order
 _MAX_EXTENDS = 8
 
 
@@ -159,7 +159,7 @@ def _conditional(directory: str, value: Any, rest: str, probe: Probe) -> str | N
             return None
         one = waiting.pop()
         if isinstance(one, dict):
-            waiting.extend(one[condition] for condition in reversed(_CONDITIONS) if condition in one)
+            waiting.extend(one[condition] for condition in reversed(one) if condition in _CONDITIONS)
         elif isinstance(one, list):
             waiting.extend(reversed(one))
         elif isinstance(one, str) and (target := _source_of(directory, one.replace("*", rest), probe)):
@@ -175,7 +175,7 @@ def _source_of(directory: str, path: Any, probe: Probe) -> str | None:
     if probe.file(place):
         return place
     if not place.endswith(SUFFIXES):
-        return probe.first(*(place + suffix for suffix in SUFFIXES))
+        return probe.first(*(place + suffix for suffix in SUFFIXES)) or _index(place, probe)
     seen = place[len(directory) :].lstrip("/")
     first, _, rest = seen.partition("/")
     rest = rest if first in _BUILT else seen

@@ -52,8 +52,7 @@ def _enter(bases: list[str], rest: list[str], found: Import, probe: Probe, edges
     for part in rest:
         inner = [joined(base, part) for base in bases if probe.directory(base)]
         there = [base for base in inner if _module(base, probe) or probe.directory(base)]
-        if not there:  # an attribute, or a module that is not of the workspace: the package above is what is run
-            edges.add(_module(bases[0], probe), [part])
+        if not there:  # a module that is not of the workspace, as one that is compiled
             return
         bases = there
     if not found.names:
