@@ -10,7 +10,6 @@ because no span holds its own kind of quote: the work is linear in the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from preloader.workspace.file_names import NAMES
 from preloader.workspace.mentions import Form
@@ -26,7 +25,7 @@ from preloader.workspace.traces import (
     java_frame,
     python_frame,
 )
-from preloader.workspace.words import Named, of_word
+from preloader.workspace.words import Named, moved, of_word
 
 MAX_WORD = 1024
 MAX_SPAN = 256
@@ -36,8 +35,9 @@ CONTEXT = 8
 MAX_CARRIED = MAX_WORD + CONTEXT + 2
 """No more than this is ever carried over."""
 
+_DULL = r"[^\s\"'`/\\.:\x1b]{0,64}+"
 _TOKEN = re.compile(
-    r"(?P<dull>(?:(?!\()[^\s\"'`/\\.*:\x1b]{0,64}+[.:,;]?+\s++)++)"
+    rf"(?P<dull>(?:(?!\(){_DULL}(?:[.:][0-9]{_DULL}){{0,4}}+[.:]?+\s++)++)"  # words, and numbers, that name nothing
     rf"|{PYTHON}|{BRACKETED}"
     rf'|"(?P<quoted>[^"\n]{{1,{MAX_SPAN}}}+)"'
     rf"|'(?P<apostrophes>[^'\n]{{1,{MAX_SPAN}}}+)'"
@@ -46,7 +46,7 @@ _TOKEN = re.compile(
     rf"|(?P<word>(?:[^\s\"'`]|(?<=\w)'(?=\w)){{1,{MAX_WORD}}}+)"
     r"|\s++"
 )
-_INTERESTING = re.compile(r"[/\\*\x1b]|\.\w|::")
+_INTERESTING = re.compile(r"[/\\][^\s/]|[^\s/][/\\]|\x1b|\.[^\W\d]|\.\*|::")
 _ENDS_BRACKETS = re.compile(r"[()\n\"'`]")
 _SPACE = re.compile(r"\s")
 _LINE = ", line "
@@ -74,8 +74,8 @@ class Lexer:
         if not text and not final:
             return []
         text = self._carried + text + "\n" * final
-        named, end = _scan(text, self._context)
-        found = [one._replace(offset=one.offset + self._read) for one in named] if self._read else named
+        found, end = _scan(text, self._context)
+        moved(found, self._read)
         if final:
             self.__init__()  # type: ignore[misc]
         else:
@@ -107,47 +107,42 @@ def _scan(text: str, begin: int) -> tuple[list[Named], int]:
             if text[start] == "(" and _may_be_bracketed(text, start):
                 return found, start
             if _INTERESTING.search(text, start, end):
-                _add_word(found, match[0], "bare", start, text[max(0, start - CONTEXT) : start])
+                found += moved(_of_word(match[0], "bare", _before(text, start)), start)
         else:
             if text[start] == '"' and _may_be_python(text, start, end, kind):
                 return found, start
-            _add_span(found, match, kind)
+            found += _of_span(match, kind)
     return found, length
 
 
-def _add_word(found: list[Named], word: str, form: Form, offset: int, before: str) -> None:
+def _of_word(word: str, form: Form, before: str) -> list[Named]:
     if (java := java_frame(word)) is not None:
-        found.append(java._replace(offset=offset + java.offset))
-        return
-    for one in of_word(word, form, before):
-        frame: Form = "frame" if is_frame(one, word, before) else one.form
-        found.append(one._replace(offset=offset + one.offset, form=frame))
+        return [java]
+    found = of_word(word, form, before)
+    for one in found:
+        if one.line is not None and is_frame(one, word, before):
+            one.form = "frame"
+    return found
 
 
-def _add_span(found: list[Named], match: re.Match[str], kind: str) -> None:
+def _of_span(match: re.Match[str], kind: str) -> list[Named]:
+    content = match["python" if kind == "python_line" else kind]
+    begin = match.start() + 1
     if kind == "python_line":
-        frame = python_frame(match["python"], match["python_line"])
-        found.extend([frame._replace(offset=match.start() + 1)] if frame else [])
-        return
-    content, offset = match[kind], match.start(kind)
+        return moved(python_frame(content, match[kind]), begin)
     if kind == "bracketed":
-        frame = bracketed_frame(content)
-        found.extend([frame._replace(offset=offset + frame.offset - 1)] if frame else _shifted(content, offset))
-        return
+        return moved(bracketed_frame(content) or _scan(content + "\n", 0)[0], begin)
     form = _FORMS[kind]
     if not _SPACE.search(content):
-        if form == "code" or content in NAMES or _INTERESTING.search(content):
-            _add_word(found, content, form, offset, match.string[max(0, match.start() - CONTEXT) : match.start()])
-    elif (path := spaced_path(content)) is not None:
-        found.append(Named("path", path[0], form, offset, path[1], path[2]))
-    else:
-        found.extend(_shifted(content, offset))
+        may_name = form == "code" or content in NAMES or _INTERESTING.search(content)
+        return moved(_of_word(content, form, _before(match.string, begin - 1)), begin) if may_name else []
+    if (path := spaced_path(content)) is not None:
+        return [Named("path", path[0], form, begin, path[1], path[2])]
+    return moved(_scan(content + "\n", 0)[0], begin)
 
 
-def _shifted(content: str, offset: int) -> Iterator[Named]:
-    """Yield what the inside of a span names."""
-    for one in _scan(content + "\n", 0)[0]:
-        yield one._replace(offset=offset + one.offset)
+def _before(text: str, start: int) -> str:
+    return text[max(0, start - CONTEXT) : start]
 
 
 def _is_open(text: str, start: int, end: int) -> bool:

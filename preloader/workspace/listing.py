@@ -16,6 +16,7 @@ from preloader.errors import ConfigurationError, require
 from preloader.telemetry import logger
 
 TIMEOUT_S = 60.0
+_OTHER, _REMOVED = "?", "R"  # tags of ``git ls-files -t``
 _NONE_IGNORED = 1  # what ``git check-ignore`` exits with
 
 SKIPPED = frozenset((".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules"))
@@ -86,25 +87,40 @@ class GitListing:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._tracked: set[str] = set()
 
     def files(self, below: str = "") -> list[str]:
         """Return what is tracked or not ignored, and is there."""
         where = ("--", f":(literal){below}") if below else ()
-        _, listed = _git(self._root, "ls-files", "-co", "--exclude-standard", "-z", *where)
-        _, gone = _git(self._root, "ls-files", "-d", "-z", *where)
-        missing = set(_texts(gone))
-        return [path for path in dict.fromkeys(_texts(listed)) if path not in missing]
+        _, listed = _git(self._root, "ls-files", "-t", "-c", "-o", "-d", "--exclude-standard", "-z", *where)
+        found: dict[str, None] = {}
+        removed: set[str] = set()
+        for entry in _texts(listed):
+            tag, path = entry[0], entry[2:]
+            if tag == _REMOVED:
+                removed.add(path)
+            else:
+                found[path] = None
+            if tag != _OTHER:
+                self._tracked.add(path)
+        return [path for path in found if path not in removed]
 
     def kept(self, paths: Iterable[str]) -> list[str]:
-        """Return those of ``paths`` that git does not ignore."""
+        """Return those of ``paths`` that are tracked, or not ignored.
+
+        Git's own index is not asked, which would be read anew each time: what was tracked at the last listing counts.
+        """
         paths = list(paths)
-        given = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        code, said = _git(self._root, "check-ignore", "-z", "--stdin", given=given)
+        unknown = b"".join(path.encode() + b"\0" for path in paths if path not in self._tracked and path.isprintable())
+        code, said = _git(self._root, "check-ignore", "--no-index", "-z", "--stdin", given=unknown)
+        if code not in (0, _NONE_IGNORED):
+            return []
         ignored = set(_texts(said))
-        return [path for path in paths if path not in ignored] if code in (0, _NONE_IGNORED) else []
+        return [path for path in paths if path not in ignored and path.isprintable()]
 
     def refresh(self) -> None:
-        """Do nothing: git reads what is ignored each time."""
+        """Forget what is tracked; what is ignored, git reads each time."""
+        self._tracked.clear()
 
 
 class WalkListing:

@@ -20,7 +20,7 @@ Match = Literal["exact", "relative", "inner", "suffix", "name", "directory", "gl
 left away; by its last parts; by the name alone; as a directory, pattern, module or symbol; or not at all."""
 
 MOST_PARTS = 40
-_MOST_COMPARED = 64
+_MOST_COMPARED = 32
 _NO_PARTS = frozenset(("", ".", "..", "...", "~", "@"))
 _ROOTS = ("crate", "self", "super")
 
@@ -172,11 +172,13 @@ class Resolver:
         return Resolution()
 
     def _ranked(self, found: Collection[str], match: Match, parts: list[str] | None = None) -> Resolution:
-        """Return the best of ``found``; of very many, those used lately and the first ones are compared."""
+        """Return the best of ``found``; of very many, the first, those used lately and those near them are."""
         candidates = list(itertools.islice(found, _MOST_COMPARED))
         if len(found) > len(candidates):
+            name = candidates[0].rpartition("/")[2]
             known = set(candidates)
-            candidates += [path for path in self.recency.latest(_MOST_COMPARED) if path in found and path not in known]
+            likely = (*self.recency.latest(_MOST_COMPARED), *self._nearby(name))
+            candidates += [path for path in dict.fromkeys(likely) if path in found and path not in known]
         candidates.sort(key=lambda path: self._key(path, parts))
         return Resolution(tuple(candidates[: self._limit]), match if candidates else "none", len(found))
 

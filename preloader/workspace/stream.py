@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import copy
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ INLINE = 65_536
 """Characters (or bytes) up to which `StreamAnalyzer.analyse` works on the loop; longer chunks go off it, in slices."""
 
 _SHORT = 8_192
+_YIELDS_EVERY = 2_048
 
 MAX_STREAMS = 64
 """How many unfinished streams are kept; the one that was fed longest ago ends when there is one more."""
@@ -218,9 +220,13 @@ class StreamAnalyzer:
 
 
 def _feed(stream: _Stream, chunk: str | bytes, final: bool) -> list[Mention]:
-    return stream.feed(chunk, final=final)
+    """Feed a slice on a thread, which lets go of the interpreter's lock all the while: the loop waits for that too."""
+    mentions: list[Mention] = []
+    for begin in range(0, len(chunk), _YIELDS_EVERY):
+        mentions += stream.feed(chunk[begin : begin + _YIELDS_EVERY], final=False)
+        time.sleep(0)
+    return mentions + stream.feed("", final=True) if final else mentions
 
 
 def _mention(named: Named, source: Source, field: str | None = None) -> Mention:
-    kind, text, form, offset, line, column = named
-    return Mention(kind, text, source, form, offset, line, column, field)
+    return Mention(named.kind, named.text, source, named.form, named.offset, named.line, named.column, field)

@@ -32,17 +32,17 @@ _JAVA = re.compile(
 _BEFORE = ("at ", "--> ", "::: ")
 
 
-def python_frame(path: str, line: str) -> Named | None:
+def python_frame(path: str, line: str) -> list[Named]:
     """Return the frame's file, unless it is code that has none (``<stdin>``)."""
-    return None if path.startswith("<") else Named("path", as_path(path), "frame", 1, int(line))
+    return [] if path.startswith("<") else [Named("path", as_path(path), "frame", 0, int(line))]
 
 
-def bracketed_frame(text: str) -> Named | None:
+def bracketed_frame(text: str) -> list[Named]:
     """Return the file, line and column if ``text``, the inside of the brackets, is such."""
     match = _PLACE.fullmatch(text)
     if match is None:
-        return None
-    return Named("path", as_path(match[1]), "frame", 1 + match.start(1), int(match[2]), int(match[3]))
+        return []
+    return [Named("path", as_path(match[1]), "frame", match.start(1), int(match[2]), int(match[3]))]
 
 
 def java_frame(word: str) -> Named | None:
@@ -56,8 +56,6 @@ def java_frame(word: str) -> Named | None:
 
 def is_frame(named: Named, word: str, before: str) -> bool:
     """Return whether a path with a line stands in a frame, judged by its word and by what stands before that."""
-    if named.line is None:
-        return False
     if named.column is not None and word.startswith("("):
         return True
     return before.endswith(_BEFORE) or (before.endswith("\t") and named.text.endswith(".go"))

@@ -11,7 +11,7 @@ from typing import Any
 from preloader.errors import require
 from preloader.telemetry import logger
 
-STEP_MS = 5
+STEP_MS = 4
 """How often the thread looks whether something changed; changes are told of one to two steps after the first."""
 
 _MOST_GATHERED_MS = 50

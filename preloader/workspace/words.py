@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from preloader.workspace.file_names import NAMES, is_file_name, may_be_file_name
 from preloader.workspace.mentions import Form, Kind
@@ -17,8 +18,11 @@ MAX_PATH = 512
 """Characters; what is longer is no path that anyone reads."""
 
 
-class Named(NamedTuple):
-    """What a piece of text names, and where in the piece it begins; see `preloader.workspace.mentions.Mention`."""
+class Named(msgspec.Struct, gc=False):
+    """What a piece of text names; see `preloader.workspace.mentions.Mention`.
+
+    Mutable, because it is found in a piece of a piece: each who looked at one moves it to where that begins.
+    """
 
     kind: Kind
     text: str
@@ -28,12 +32,20 @@ class Named(NamedTuple):
     column: int | None = None
 
 
+def moved(found: list[Named], by: int) -> list[Named]:
+    """Return what was found in a piece that begins at ``by``, with its places in the whole."""
+    for one in found:
+        one.offset += by
+    return found
+
+
 _NUMBER = r"([0-9]{1,7})(?![0-9])"
 _RUN = re.compile(
     r"((?:(?<![\w/])[A-Za-z]:(?=[\\/]))?"  # a drive
     r"(?:[\w@+~%$.#/\\-]|\[[\w.@-]{1,64}\](?=[/.\w\\])|\([\w-]{1,64}\)(?=[/\\]))++)"  # [slug], (group)
     rf"(?::{_NUMBER}(?:[:,]{_NUMBER})?|\({_NUMBER}(?:,{_NUMBER})?\))?+"
 )
+_MAY_BE_PATH = re.compile(r"[/\\]|\.[^\W\d]")
 _GLOB_RUN = re.compile(r"[\w@+~$./*?!\[\]{},-]++")
 _GLOB = re.compile(r"(?:^|[/.}\]])\*|\*(?:[/.{\[]|$)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,32}[A-Za-z]?")
@@ -93,7 +105,7 @@ def _without_colours(word: str, form: Form) -> list[Named]:
     for match in [*_ANSI.finditer(word), None]:
         end = match.start() if match else len(word)
         plain = word[begin:end].replace("\x1b", " ").strip()
-        found += [one._replace(offset=one.offset + begin) for one in of_word(plain, form)]
+        found += moved(of_word(plain, form), begin)
         begin = match.end() if match else end
     return found
 
@@ -108,8 +120,7 @@ def _of_url(word: str, form: Form) -> list[Named]:
         local = rest.partition("/blob/")[2].partition("/")[2]
     else:
         return []
-    begin = len(word) - len(local)
-    return [one._replace(offset=one.offset + begin) for one in _of_runs(local, form)]
+    return moved(_of_runs(local, form), len(word) - len(local))
 
 
 def _globs(word: str, form: Form) -> list[Named]:
@@ -132,7 +143,7 @@ def _of_runs(word: str, form: Form) -> list[Named]:
         if "\\" in run and _has_escapes(run):
             pieces = ((as_path(piece), at) for piece, at in _unescaped(run))
             found += [Named("path", path, form, match.start() + at) for path, at in pieces if _is_path(path, form)]
-        elif ("/" in run or "." in run or "\\" in run or run in NAMES) and (one := _of_run(match, form)):
+        elif (_MAY_BE_PATH.search(run) or run in NAMES) and (one := _of_run(match, form)):
             found.append(one)
     return found
 
