@@ -46,17 +46,23 @@ class Freshness:
         """
         while (entry := self._store.get(key)) is not None:
             entry.pins += 1
-            try:
-                stale = None if entry.lasting else await self._stale_part(entry)
-            except BaseException:
-                self._unpin(entry)
-                raise
-            if stale is None:
+            if await self.confirm(entry):
                 return entry
-            for part in dict.fromkeys((stale, entry)):  # in the same order in every run
-                self._evict(part, STALE)
-            self._unpin(entry)
         return None
+
+    async def confirm(self, entry: Entry) -> bool:
+        """Return whether an entry that the caller has pinned is still true; if not, evict it and let go of it."""
+        try:
+            stale = None if entry.lasting else await self._stale_part(entry)
+        except BaseException:
+            self._unpin(entry)
+            raise
+        if stale is None:
+            return True
+        for part in dict.fromkeys((stale, entry)):  # in the same order in every run
+            self._evict(part, STALE)
+        self._unpin(entry)
+        return False
 
     async def _stale_part(self, entry: Entry) -> Entry | None:
         """Return what is stale of an entry: one that it holds, or itself."""

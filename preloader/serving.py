@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from preloader.cache import Entry, Store
+from preloader.errors import UnknownResourceError
 from preloader.events import NeedOutcome
 from preloader.loading import Loader
 from preloader.scheduling.flights import Flight, loading
@@ -58,20 +59,38 @@ class Serving:
             entry = await self._loader.freshness.fresh(key)
             if entry is not None:
                 outcome = NeedOutcome.HIT
-            else:
+            began_before = True
+            while entry is None:
                 self._check_running()  # it may have been stopped while freshness was asked for
                 flight = self._loader.in_flight(key)
                 if flight is None:
+                    outcome = NeedOutcome.MISS
                     self._store.missed(key)
-                    flight = self._start(key)
+                    entry = await self._loader.board(self._start(key))
                 else:
                     outcome = NeedOutcome.LATE_HIT
                     self._join(flight)
-                entry = await self._loader.board(flight)
+                    entry = await (self._confirmed(flight) if began_before else self._loader.board(flight))
+                    began_before = False  # any other began since the need arose
             self._loader.served(entry, user, session, brought=outcome is NeedOutcome.MISS)
             return entry
         finally:
             self._ledger.need(key, user, session, outcome, loop.time() - asked_s, loop.time())
+
+    async def _confirmed(self, flight: Flight[Entry]) -> Entry | None:
+        """Return what a flight brings that was under way when the need arose, pinned once, or what is resident since.
+
+        What it reads it may have read before, and that may have changed; a resource that was not there may be there
+        now. Where that is so, and nobody else has loaded it since, it is ``None``.
+        """
+        try:
+            entry = await self._loader.board(flight)
+        except UnknownResourceError:
+            pass
+        else:
+            if await self._loader.freshness.confirm(entry):
+                return entry
+        return await self._loader.freshness.fresh(flight.key)
 
     def _start(self, key: str) -> Flight[Entry]:
         if (queued := self._speculation.of(key)) is not None:

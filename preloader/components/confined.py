@@ -14,6 +14,7 @@ _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH
 LISTABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened that is to be listed; never through a link."""
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_ATTEMPTS = 3
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """Errors that say that there is no such file, rather than that it cannot be opened."""
 
@@ -50,7 +51,7 @@ def open_confined(
     """
     check_name(name)
     try:
-        real = Path(os.path.realpath(root / name, strict=True))
+        real = _resolved(root / name)
         if not real.is_relative_to(root) or real == root:
             raise UnknownResourceError(f"{name!r} leads to {real}, outside of {root}")
         inside = PurePosixPath(real.relative_to(root))
@@ -60,6 +61,17 @@ def open_confined(
         if error.errno in ABSENT:
             raise UnknownResourceError(f"there is no file {name!r} beneath {root}") from error
         raise LoadError(f"{name!r} beneath {root} cannot be opened: {error.strerror}") from error
+
+
+def _resolved(path: Path) -> Path:
+    """Return a path without links; what says that it is a link, and is none when it is read, is looked at again."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return Path(os.path.realpath(path, strict=True))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    return Path(os.path.realpath(path, strict=True))
 
 
 def _open_beneath(root: Path, parts: tuple[str, ...], name: str, directory: bool) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from preloader.checks import did_you_mean, shown
-from preloader.errors import RefusedCallError, RefusedPathError
+from preloader.errors import ConfigurationError, RefusedCallError, RefusedPathError
 from preloader.workspace.globs import MAX_PATTERN
 from preloader.workspace.paths import Confined
 
@@ -39,6 +39,27 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     least: float | None = None
     most: float | None = None
     ignored: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("least", "most"):
+            if getattr(self, field) is not None and self.type == "boolean":
+                raise ConfigurationError(f"{field} is not for true and false", field=field)
+        if self.default is not None and not isinstance(self.default, _PLAIN[self.type]):
+            expected = f"a value of the type {self.type!r}"
+            raise ConfigurationError(f"default must be {expected}, not {shown(self.default)}", field="default")
+        if self.default is not None and self.choices and self.default not in self.choices:
+            raise ConfigurationError(f"default must be one of the choices, not {shown(self.default)}", field="default")
+
+
+_PLAIN: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "strings": list,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "path": str,
+    "glob": str,
+}
 
 
 def canonical(

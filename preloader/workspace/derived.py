@@ -18,9 +18,9 @@ from preloader.workspace.files import SourceFiles
 from preloader.workspace.footprint import Footprint, Verdict
 from preloader.workspace.reading import Reading, read_on
 
-_KNOWN = 4_096
+_KNOWN, _LONG = 4_096, 1_000  # how many keys are remembered, and up to which length
 _TYPICAL_BYTES = 4_000
-_OVERHEAD_BYTES, _SEEN_BYTES = 500, 300
+_OVERHEAD_BYTES, _SEEN_BYTES = 500, 450
 
 Maker = Callable[[Reading], Any]
 """What makes a value, in a thread: all that it hangs on is looked at through the `Reading`."""
@@ -77,6 +77,7 @@ class DerivedProvider(Blocking):
         self.files = files
         self.versions: dict[str, int] = {}
         self._costs: OrderedDict[str, Cost] = OrderedDict()
+        self._works: dict[str, Work] = {}  # decisions ask for the cost of the same keys again and again
 
     def work(self, name: str) -> Work:
         """Return how the resource of a name is made, without looking at the disk.
@@ -139,10 +140,18 @@ class DerivedProvider(Blocking):
         return await read_on(self.executor, reading, lambda reading: Derived(work.make(reading), reading.footprint()))
 
     def _work(self, key: str) -> Work:
+        known = self._works.get(key)
+        if known is not None:
+            return known
         kind, _, name = key.partition(":")
         if kind != self.kind:
             raise UnknownResourceError(f"{key!r} is not of kind {self.kind!r}, the only one that this provider serves")
-        return self.work(name)
+        work = self.work(name)
+        if len(key) <= _LONG:
+            if len(self._works) >= _KNOWN:
+                self._works.clear()
+            self._works[key] = work
+        return work
 
     def _remember(self, key: str, cost: Cost) -> None:
         self._costs[key] = cost

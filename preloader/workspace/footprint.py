@@ -34,16 +34,18 @@ class Footprint(msgspec.Struct, frozen=True):
     Attributes:
         seen: Of each path, relative to the root, what was there before it was read.
         settled: Whether an equal footprint proves an equal result.
+        torn: Whether something had changed between that look and the reading, so that the result proves nothing.
         versions: Of what is no file of the workspace, a number that its owner counts up when it changes.
     """
 
     seen: Mapping[str, Seen]
     settled: bool
     versions: Mapping[str, int] = {}
+    torn: bool = False
 
     def verdict(self, root: Path, versions: Mapping[str, int]) -> Verdict:
         """Compare with what is there now. Blocks, about a microsecond for each path."""
-        if any(versions.get(name) != version for name, version in self.versions.items()):
+        if self.torn or any(versions.get(name) != version for name, version in self.versions.items()):
             return Verdict.CHANGED
         base = f"{root}/"
         if any(look(base + path) != before for path, before in self.seen.items()):

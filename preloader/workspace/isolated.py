@@ -66,12 +66,11 @@ def grep(pattern: str, ignore_case: bool, files: list[tuple[str, int]], most: in
 
 def python(name: str) -> None:
     """Write ``[line, column, message]`` for what keeps a Python source from being compiled; nothing is executed."""
-    import ast
     import warnings
 
     warnings.simplefilter("ignore")
     try:
-        compile(sys.stdin.buffer.read(), name, "exec", flags=ast.PyCF_ONLY_AST, dont_inherit=True)
+        compile(sys.stdin.buffer.read(), name, "exec", dont_inherit=True)
     except SyntaxError as error:
         sys.stdout.write(json.dumps([error.lineno or 1, error.offset or 1, error.msg]) + "\n")
     except (ValueError, RecursionError, MemoryError) as error:

@@ -26,6 +26,8 @@ MAX_NAME_BYTES = 255
 _UNFIT_ROOTS = ("/proc", "/sys", "/dev")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:/|$)|[A-Za-z]:|(?:data|javascript|mailto|urn|ext):", re.IGNORECASE)
 _HERE = PurePosixPath()
+_MOST_CHECKED, _LONG = 16_384, 500  # how many paths are remembered, and up to which length
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Co", "Cn")
 
 
 class Confined:
@@ -53,6 +55,7 @@ class Confined:
         self._allow = _globs(allow, "allow")
         self._ignore = IgnoreRules(self.root)
         self._lenient = _ignores_case(self.root)
+        self._checked: dict[str, PurePosixPath] = {}  # what was admitted: the same paths are asked about all the time
 
     def check(self, text: str) -> PurePosixPath:
         """Return the path that a text names, relative to the root, without looking at the disk.
@@ -62,16 +65,14 @@ class Confined:
         Raises:
             RefusedPathError: It is malformed, leads out, is secret, or could be taken for something else.
         """
-        if reason := _malformed(text):
-            raise RefusedPathError(f"the path {shown(text)} is refused: {reason}")
-        path = PurePosixPath(text)
-        if path.is_absolute():
-            if text.startswith("//") or not path.is_relative_to(self.root):
-                raise RefusedPathError(f"the path {shown(text)} is refused: it leads out of the workspace")
-            path = path.relative_to(self.root)
-        if any(part.startswith("-") for part in path.parts):
-            raise RefusedPathError(f"the path {shown(text)} is refused: a name with a dash before it may be an option")
-        self._check_secret(path, text)
+        known = self._checked.get(text) if isinstance(text, str) else None
+        if known is not None:
+            return known
+        path = self._admitted(text)
+        if len(text) <= _LONG:
+            if len(self._checked) >= _MOST_CHECKED:
+                self._checked.clear()
+            self._checked[text] = path
         return path
 
     def open(self, path: PurePosixPath | str) -> int:
@@ -131,6 +132,19 @@ class Confined:
             return True
         return self._ignore.ignores(path, is_directory=False)
 
+    def _admitted(self, text: str) -> PurePosixPath:
+        if reason := _malformed(text):
+            raise RefusedPathError(f"the path {shown(text)} is refused: {reason}")
+        path = PurePosixPath(text)
+        if path.is_absolute():
+            if text.startswith("//") or not path.is_relative_to(self.root):
+                raise RefusedPathError(f"the path {shown(text)} is refused: it leads out of the workspace")
+            path = path.relative_to(self.root)
+        if any(part.startswith("-") for part in path.parts):
+            raise RefusedPathError(f"the path {shown(text)} is refused: a name with a dash before it may be an option")
+        self._check_secret(path, text)
+        return path
+
     def _open(self, path: PurePosixPath | str, *, directory: bool) -> int:
         checked = self.check(str(path))
         self._check_ignored(checked, str(path), directory=directory)
@@ -175,7 +189,7 @@ def _malformed(text: str) -> str | None:
         return "it is not valid Unicode"
     if sum(map(len, parts)) + len(parts) - 1 > MAX_PATH_BYTES or max(map(len, parts)) > MAX_NAME_BYTES:
         return "it is too long"
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Co", "Cn") for char in text):
+    if not (text.isascii() and text.isprintable()) and any(unicodedata.category(char) in _UNSEEN for char in text):
         return "it holds a character that cannot be seen"
     if "\\" in text or _SCHEME.match(text):
         return "it is written as another system's path, or as an address"

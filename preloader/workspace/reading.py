@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
+from preloader.components.contents import Stamp
 from preloader.errors import LoadError, LoadTimeoutError, UnknownResourceError
 from preloader.ports import Executor
 from preloader.workspace.files import SourceFile, SourceFiles
@@ -25,6 +26,7 @@ from preloader.workspace.program import DEFAULT_MAX_BYTES, Output, Program
 T = TypeVar("T")
 
 MAX_WALKED = 50_000
+MAX_ENTRIES = 100_000
 _HERE = PurePosixPath()
 
 
@@ -55,6 +57,7 @@ class Reading:
         self._seen: dict[str, Seen] = {}
         self._used: dict[str, int] = {}
         self._settled = True
+        self._torn = False
 
     def file(self, path: PurePosixPath | str) -> SourceFile:
         """Return a file.
@@ -67,7 +70,9 @@ class Reading:
         self.check_time()
         self.note(str(path))
         self._note_rules(PurePosixPath(path))
-        return self._files.load(str(path))
+        source = self._files.load(str(path))
+        self._agree(str(path), source.stamp)
+        return source
 
     def find(self, path: PurePosixPath | str) -> SourceFile | None:
         """Return a file, or None where there is none that may be read."""
@@ -90,8 +95,8 @@ class Reading:
         self._note_rules(directory / "_")
         descriptor = self.confined.open_directory(directory)
         try:
-            with os.scandir(descriptor) as found:
-                entries = [Entry(entry.name, _kind(entry)) for entry in found]
+            self._agree(str(directory), Stamp.of(descriptor))
+            entries = self._scanned(descriptor, directory)
         except OSError as error:
             raise LoadError(f"{str(directory)!r} cannot be listed: {error.strerror}") from error
         finally:
@@ -175,7 +180,7 @@ class Reading:
 
     def footprint(self) -> Footprint:
         """Return what was looked at."""
-        return Footprint(self._seen, self._settled, self._used)
+        return Footprint(self._seen, self._settled, self._used, self._torn)
 
     def cancel(self) -> None:
         """End it, from any thread."""
@@ -195,6 +200,20 @@ class Reading:
             raise LoadError("the reading was ended, since nobody waited for it any more")
         if time.monotonic() > self._deadline_s:
             raise LoadTimeoutError(f"reading the workspace took longer than {self._timeout_s:g} s")
+
+    def _agree(self, path: str, stamp: Stamp) -> None:
+        """Note whether what is read is what was seen before. Else what was seen might come back, and prove it."""
+        own, target = self._seen[path]
+        self._torn = self._torn or stamp != (target or own)
+
+    def _scanned(self, descriptor: int, directory: PurePosixPath) -> list[Entry]:
+        entries: list[Entry] = []
+        with os.scandir(descriptor) as found:
+            for entry in found:
+                entries.append(Entry(entry.name, _kind(entry)))
+                if len(entries) > MAX_ENTRIES:
+                    raise LoadError(f"{str(directory)!r} has more than {MAX_ENTRIES:,} entries: too many to list")
+        return entries
 
     def _note_rules(self, path: PurePosixPath) -> None:
         """Write down the files that say whether ``path`` is ignored."""

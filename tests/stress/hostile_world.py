@@ -129,21 +129,21 @@ class World:
             os.mknod(self.root / "zero", 0o020666, os.makedev(1, 5))
 
 
-def paths(world: World) -> Iterator[tuple[str, str, bool]]:
-    """Yield what is tried, the path's text, and whether it must be refused rather than be harmless."""
+def paths(world: World) -> Iterator[tuple[str, str]]:
+    """Yield what is tried, and the path's text."""
     yield from _ways_out(world)
     yield from _spellings()
     yield from _odd_texts()
     yield from _on_the_disk()
 
 
-def _ways_out(world: World) -> Iterator[tuple[str, str, bool]]:
+def _ways_out(world: World) -> Iterator[tuple[str, str]]:
     for text in (
         *("../outside/secret.txt", "../../etc/passwd", "../../.ssh/id_rsa", "src/../../outside/secret.txt", ".."),
         *("src/..", "./..", "...", "..../x", ".. /outside/secret.txt", "\uff0e\uff0e/outside/secret.txt", "\u2025/x"),
         *("src/../.env", "./../root/src/app.py", "src/deep/../../.env", "..\\outside\\secret.txt", "\u2024\u2024/x"),
     ):
-        yield "goes up", text, True
+        yield "goes up", text
     for text in (
         "%2e%2e/outside/secret.txt",
         "..%2foutside",
@@ -153,7 +153,7 @@ def _ways_out(world: World) -> Iterator[tuple[str, str, bool]]:
         "`id`",
         "$(id)",
     ):
-        yield "goes up where something decodes it", text, True
+        yield "goes up where something decodes it", text
     for text in (
         *(str(world.outside / "secret.txt"), "/etc/passwd", "//etc/passwd", "/proc/self/environ", "/dev/zero", "/"),
         *("/proc/self/root/etc/passwd", "/dev/stdin", "/dev/fd/0", f"{world.root}/../outside/secret.txt"),
@@ -164,23 +164,23 @@ def _ways_out(world: World) -> Iterator[tuple[str, str, bool]]:
             "///etc/passwd",
         ),
     ):
-        yield "is absolute", text, True
+        yield "is absolute", text
     for text in ("~", "~/.ssh/id_rsa", "~root/.ssh/id_rsa", "~+/x"):
-        yield "names a home", text, True
+        yield "names a home", text
     for text in (
         *("file:///etc/passwd", "file:/etc/passwd", "FILE://x", "http://169.254.169.254/", "ftp://x/y", "data:,x"),
         *("ext::sh -c id", "ssh://x/y", "jar:file:/x!/y", "javascript:1", "git://x/y", "unix:/var/run/docker.sock"),
     ):
-        yield "is an address", text, True
+        yield "is an address", text
     for text in (
         *("C:\\Windows\\win.ini", "C:/Windows/win.ini", "C:secret", "c:/x", "\\\\server\\share\\x", "//server/share/x"),
         *("\\\\?\\C:\\x", "\\\\.\\pipe\\x", "src\\app.py", ".env::$DATA", ".env:x", "src/.env::$INDEX_ALLOCATION"),
         *("GIT~1/config", "git~2/config", "GI7EBA~1/config", "ENV~1", "ENVLOC~1", "SSH~1/config"),
     ):
-        yield "is written as in Windows", text, True
+        yield "is written as in Windows", text
 
 
-def _spellings() -> Iterator[tuple[str, str, bool]]:
+def _spellings() -> Iterator[tuple[str, str]]:
     wide = {ord(char): ord(char) + 0xFEE0 for char in "abcdefghijklmnopqrstuvwxyz"}
     transforms = {
         "is secret": str,
@@ -195,23 +195,23 @@ def _spellings() -> Iterator[tuple[str, str, bool]]:
     }
     for what, transform in transforms.items():
         for name in (*SECRET_FILES, ".git/config", ".git/HEAD", ".git"):
-            yield what, transform(name), True
+            yield what, transform(name)
     for text in (".\u0435nv", ".en\u03bd", "id_rs\u0430", "\u2044etc\u2044passwd", "src\u2215..\u2215.env"):
-        yield "looks like a secret's name, or like a slash, and is another", text, True
+        yield "looks like a secret's name, or like a slash, and is another", text
 
 
-def _odd_texts() -> Iterator[tuple[str, str, bool]]:
+def _odd_texts() -> Iterator[tuple[str, str]]:
     for text in (
         *("", " ", "\t", "src/app.py\0", "src/app.py\0.txt", "src\n/app.py", "src/app.py\n", "\x1b[2Jx", "x\x7f"),
         *("\u202egnp.exe", "src/\u2066app.py", "\ufeffsrc/app.py", "\ud800", "src/\udcff", "\U000e0001x", "\ue000"),
         *("x" * 256, "x" * 10_000, "a/" * 3_000 + "x", "\u00e4" * 130, "src/app.py/" + "x" * 300),
     ):
-        yield "is malformed", text, True
+        yield "is malformed", text
     for text in (
         *("-rf", "--output=x", "-c", "--ext-diff", "--upload-pack=id", "--no-index", "--textconv", "src/-x", "-", "--"),
         *("--exec=id", "-O/etc/passwd", "--git-dir=/tmp", "--work-tree=/"),
     ):
-        yield "would be an option", text, True
+        yield "would be an option", text
     for text in (
         ":/",
         ":(top)src/app.py",
@@ -224,7 +224,7 @@ def _odd_texts() -> Iterator[tuple[str, str, bool]]:
         "*",
         "**",
     ):
-        yield "would be a pattern to git", text, True
+        yield "would be a pattern to git", text
     for text in (
         "CON",
         "NUL",
@@ -237,10 +237,10 @@ def _odd_texts() -> Iterator[tuple[str, str, bool]]:
         "'",
         '"',
     ):
-        yield "would mean something elsewhere", text, True
+        yield "would mean something elsewhere", text
 
 
-def _on_the_disk() -> Iterator[tuple[str, str, bool]]:
+def _on_the_disk() -> Iterator[tuple[str, str]]:
     for text in (
         *("to_outside", "to_outside_relative", "to_env", "to_git_config", "to_ignored", "to_environ", "to_zero"),
         *("to_itself", "to_nothing", "to_link", "src/to_env", "to_outside_directory/secret.txt", "to_git/config"),
@@ -253,32 +253,33 @@ def _on_the_disk() -> Iterator[tuple[str, str, bool]]:
         *("to_above/outside/secret.txt", "to_slash/etc/passwd", "to_ignored_directory/out.txt", "to_root/to_root/.env"),
         *("to_slash", "to_above", "to_git", "to_outside_directory", "to_ignored_directory"),
     ):
-        yield "is a link, or behind one, to what may not be looked at", text, True
+        yield "is a link, or behind one, to what may not be looked at", text
     for text in IGNORED_FILES:
-        yield "is ignored", text, True
+        yield "is ignored", text
     for text in ("build", "src/cache"):
-        yield "is an ignored directory", text, True
+        yield "is an ignored directory", text
     for text in ("fifo", "socket", "zero", "fifo/x", "src/app.py/x", "src/app.py/../../../outside"):
-        yield "is no regular file, or beneath one", text, True
+        yield "is no regular file, or beneath one", text
 
 
 def attempts(world: World) -> Iterator[Attempt]:
     """Yield every attempt: each path through every provider and tool that takes one, and what has no path."""
-    for what, text, refused in paths(world):
+    for what, text in paths(world):
         for key in (f"file:{text}", f"fact:git blame {text}:1-5", f"fact:syntax {text}"):
-            yield Attempt(f"{what}, as {key.partition(':')[0]} {key[:40]!r}", key, None, refused)
-        yield Attempt(f"{what}, as a file to read", "read_file", {"path": text}, refused)
-        yield Attempt(f"{what}, as a place to search in", "grep", {"pattern": "canary", "path": text}, refused)
-        yield Attempt(f"{what}, as an expression's place", "grep", {"pattern": "ca.ary", "path": text}, refused)
-        yield Attempt(f"{what}, as a directory", "list_directory", {"path": text}, refused)
-        yield Attempt(f"{what}, as a place for patterns", "glob", {"pattern": "**", "path": text}, refused)
+            yield Attempt(f"{what}, as {key.partition(':')[0]} {key[:40]!r}", key, None)
+        yield Attempt(f"{what}, as a file to read", "read_file", {"path": text})
+        yield Attempt(f"{what}, as a place to search in", "grep", {"pattern": "canary", "path": text})
+        yield Attempt(f"{what}, as an expression's place", "grep", {"pattern": "ca.ary", "path": text})
+        yield Attempt(f"{what}, as a directory", "list_directory", {"path": text})
+        yield Attempt(f"{what}, as a place for patterns", "glob", {"pattern": "**", "path": text})
         yield Attempt(f"{what}, as what differs", "git_diff", {"path": text}, refused=False)
         yield Attempt(f"{what}, as what has a log", "git_log", {"path": text}, refused=False)
         yield Attempt(f"{what}, as a command's argument", "cat", {"path": text}, refused=False)
         for key in (f"fact:git diff {text}", f"fact:test files {text}", f"fact:test setup {text}"):
             yield Attempt(f"{what}, as {key[:40]!r}", key, None, refused=False)
-        yield Attempt(f"{what}, as a pattern", "glob", {"pattern": text}, refused=False)
-        yield Attempt(f"{what}, as a pattern for files", "grep", {"pattern": "canary", "glob": text}, refused=False)
+        if not what.startswith("is secret, "):  # what a secret's other spellings match is what its name does
+            yield Attempt(f"{what}, as a pattern", "glob", {"pattern": text}, refused=False)
+            yield Attempt(f"{what}, as a pattern for files", "grep", {"pattern": "canary", "glob": text}, refused=False)
     yield from _patterns()
     yield from _calls()
     for fact in ("git status", "git diff", "git recent", "test setup", "test failures", "dependencies"):
@@ -296,7 +297,7 @@ def _patterns() -> Iterator[Attempt]:
         *("to_outside_directory/*", "to_*/**", "build/*", "?env", ".e?v", "[.]env", "**/*"),
     ):
         yield Attempt("a pattern that reaches too far or takes too long", "glob", {"pattern": pattern}, refused=False)
-        yield Attempt("the same, for files to search", "grep", {"pattern": "ca.ary", "glob": pattern}, refused=False)
+        yield Attempt("the same, for files to search", "grep", {"pattern": "canary", "glob": pattern}, refused=False)
     for pattern in (
         "canary",
         "CANARY",

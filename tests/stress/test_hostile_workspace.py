@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+from pathlib import PurePosixPath
 
 import msgspec
 import pytest
 
+from preloader.components import confined
 from preloader.errors import PreloaderError
 from preloader.manager import PreloadManager
 from preloader.settings import Settings
+from preloader.workspace import catalogue, git, git_facts, paths
 from preloader.workspace.arguments import Argument
 from preloader.workspace.catalogue import Tool, ToolCatalogue
 from preloader.workspace.commands import CommandTool
@@ -24,15 +27,15 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, devices and l
 
 def operators_catalogue(marker):
     """The built-in tools, and what an operator might add: programs that read, and one that writes."""
-    catalogue = ToolCatalogue.builtin()
+    tools = ToolCatalogue.builtin()
     for name, command, schema, effects in (
         ("cat", ["cat", "{path}"], {"path": Argument(type="path", required=True)}, "reads"),
         ("echo", ["echo", "{text}"], {"text": Argument(type="string", required=True)}, "none"),
         ("touch", ["touch", str(marker), "{path}"], {"path": Argument(type="path", required=True)}, "writes"),
     ):
         run = CommandTool(command, schema, ["README.md"], pure=effects == "none")
-        catalogue.add(Tool(name=name, run=run, arguments=schema, side_effects=effects))
-    return catalogue
+        tools.add(Tool(name=name, run=run, arguments=schema, side_effects=effects))
+    return tools
 
 
 class Attacker:
@@ -40,10 +43,10 @@ class Attacker:
 
     def __init__(self, world):
         self.world = world
-        confined = Confined(world.root)
-        files = SourceFiles(confined)
+        workspace = Confined(world.root)
+        files = SourceFiles(workspace)
         self.tools = ToolProvider(operators_catalogue(world.marker), files)
-        self.providers = {"file": WorkspaceFiles(confined), "fact": FactProvider(files), "tool": self.tools}
+        self.providers = {"file": WorkspaceFiles(workspace), "fact": FactProvider(files), "tool": self.tools}
 
     async def outcome(self, manager, attempt):
         """Return what was served, as bytes; None where the attempt was refused."""
@@ -57,11 +60,12 @@ class Attacker:
         assert isinstance(value, Derived)
         return msgspec.json.encode(value.value), ""
 
-    async def run(self):
+    async def run(self, chosen=lambda attempt: True):
+        """Make the attempts that are chosen; return what went wrong in words, and how many there were."""
         faults, count = [], 0
         settings = Settings(load_attempts=1, load_timeout_s=20.0, quarantine_after=1_000, pressure=False)
         async with PreloadManager(self.providers, settings=settings) as manager:
-            for attempt in attempts(self.world):
+            for attempt in filter(chosen, attempts(self.world)):
                 count += 1
                 served, error = await self.outcome(manager, attempt)
                 if served is not None and attempt.refused:
@@ -80,3 +84,69 @@ def test_nothing_secret_is_served_and_nothing_strange_is_run(tmp_path):
     faults, count = asyncio.run(Attacker(World(tmp_path)).run())
     assert not faults, "\n".join(faults[:40])
     assert count >= 200
+
+
+def nothing(*_, **__):
+    return None
+
+
+WITHOUT = {
+    "the names of secrets": (lambda patch: patch.setattr(paths, "secret_part", nothing), "is secret, as file"),
+    "the rules that ignore": (lambda patch: patch.setattr(paths.Confined, "_check_ignored", nothing), "is ignored, as"),
+    "a second look where links lead": (
+        lambda patch: patch.setattr(paths, "open_confined", without("admit", paths.open_confined)),
+        "is a link, or behind one, to what may not be looked at, as a file",
+    ),
+    "names that may be options": (
+        lambda patch: patch.setattr(paths, "PurePosixPath", Undashed),
+        "would be an option, as a file",
+    ),
+    "what is no regular file": (
+        lambda patch: patch.setattr(confined, "_check_regular", nothing),
+        "is no regular file, or beneath one, as a file",
+    ),
+    "what differences leave out": (lambda patch: patch.setattr(paths.Confined, "refuses", nothing), "the repository's"),
+    "filters that are disarmed": (
+        lambda patch: patch.setattr(git.Git, "_without_filters", lambda _: ()),
+        "the repository's",
+    ),
+    "other conversions that are not run": (
+        lambda patch: patch.setattr(git_facts, "_SAFE_DIFF", ("--no-renames",)),
+        "the repository's",
+    ),
+    "the classes of side effects": (
+        lambda patch: patch.setattr(catalogue, "AHEAD", ("reads", "writes")),
+        "a listed tool",
+    ),
+    "a command's paths without links": (
+        lambda patch: patch.setattr(CommandTool, "_resolved", lambda self, reading, name, value: value),
+        "is a link, or behind one, to what may not be looked at, as a command's",
+    ),
+}
+
+
+class Undashed(PurePosixPath):
+    """A path whose parts never begin with a dash, going by what they say."""
+
+    @property
+    def parts(self):
+        return tuple(part.lstrip("-") for part in super().parts)
+
+
+def without(option, function):
+    def called(*args, **options):
+        options.pop(option)
+        return function(*args, **options)
+
+    return called
+
+
+@pytest.mark.parametrize("check", WITHOUT)
+def test_without_any_one_check_the_attempts_succeed(tmp_path, monkeypatch, check):
+    """Otherwise the test above would prove nothing of that check."""
+    attacker = Attacker(World(tmp_path))
+    remove, about = WITHOUT[check]
+    remove(monkeypatch)
+    faults, count = asyncio.run(attacker.run(lambda attempt: attempt.what.startswith(about)))
+    assert count
+    assert faults

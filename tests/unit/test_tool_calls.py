@@ -218,7 +218,6 @@ CHANGES = {
 }
 CALLS = [
     ("grep", {"pattern": "TODO"}),
-    ("grep", {"pattern": "TO[D]O"}),
     ("glob", {"pattern": "**/*.py"}),
     ("list_directory", {"path": "src"}),
     ("read_file", {"path": "src/app.py"}),
