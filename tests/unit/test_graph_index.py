@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from preloader.workspace.graph import store
 from preloader.workspace.graph.index import GraphIndex
 from preloader.workspace.graph.parsing import Interrupted
 from preloader.workspace.graph.reader import Limits
@@ -46,6 +47,20 @@ def test_a_file_that_comes_is_found_by_those_who_asked_for_it_alone(tmp_path):
         (tmp_path / "new.py").rename(tmp_path / "newer.py")
         assert index.update(["new.py", "newer.py"]).removed == 1
         assert index.importers("newer.py") == index.importers("new.py") == index.imports("a.py") == {}
+
+
+def test_directories_that_come_and_go_with_a_file_are_noticed(tmp_path):
+    files = {"a.py": "import deep.er.still.mod\n", "go.mod": "module m\n", "a.go": 'package a\nimport "m/p/q"\n'}
+    with graph_of(tmp_path, files) as index:
+        write(tmp_path, {"deep/er/still/mod.py": "", "p/q/q.go": "package q\n"})
+        index.update(["deep/er/still/mod.py", "p/q/q.go"])
+        assert index.imports("a.py") == {"deep/er/still/mod.py": ()}
+        assert index.imports("a.go") == {"p/q/q.go": ()}
+        write(tmp_path, {"p/q/r.go": "package q\n"})
+        index.update(["p/q/r.go"])
+        assert index.imports("a.go") == {"p/q/q.go": (), "p/q/r.go": ()}
+        (tmp_path / "deep/er/still/mod.py").unlink()
+        assert index.update(["deep/er/still/mod.py"]).resolved == 1
 
 
 def test_what_shadows_a_file_takes_its_place(tmp_path):
@@ -147,6 +162,26 @@ def test_a_file_that_is_no_graph_is_set_aside_and_read_anew(tmp_path, caplog, da
     index, done = reopened(root, state)
     assert done.parsed == 0
     index.close()
+
+
+def test_a_file_that_another_process_writes_is_left_to_it(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(store, "BUSY_S", 0.01)
+    root, state = tmp_path / "root", tmp_path / "state"
+    with graph_of(root, FILES, state) as index:
+        expected = edges(index)
+    other = sqlite3.connect(state / FILE_NAME)
+    other.execute("BEGIN IMMEDIATE")
+    with caplog.at_level(logging.WARNING, "preloader"), graph_of(root, {"d.py": ""}, state) as index:
+        assert edges(index) == expected | {"d.py": {}}
+    assert "no longer used" in caplog.text
+    assert not (state / f"{FILE_NAME}.set-aside").exists()
+    other.rollback()
+    other.close()
+
+
+def test_the_file_is_its_owners_alone(tmp_path):
+    with graph_of(tmp_path / "root", FILES, tmp_path / "state"):
+        assert {path.stat().st_mode & 0o77 for path in (tmp_path / "state").iterdir()} == {0}
 
 
 def execute(path, statement):

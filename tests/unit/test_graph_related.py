@@ -118,6 +118,24 @@ def test_without_a_repository_nothing_changes_together(tmp_path):
     asyncio.run(main())
 
 
+def test_closing_stops_a_build(tmp_path):
+    async def main():
+        write(tmp_path, {f"m{n}.py": "import hub\n" * 300 for n in range(60)})
+        executor = ThreadExecutor()
+        graph = CodeGraph(tmp_path, executor, state=tmp_path / ".state", commits=0)
+        building = asyncio.ensure_future(graph.build(listed(tmp_path)))
+        while not (await graph.statistics()).files:
+            await asyncio.sleep(0)
+        await graph.aclose()
+        with pytest.raises(ClosedError):
+            await building
+        with pytest.raises(ClosedError):
+            await graph.build([])
+        await executor.aclose()
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_build_stops_and_the_next_finishes(tmp_path):
     async def main():
         write(tmp_path, {f"m{n}.py": "import hub\n" * 300 for n in range(60)} | {"hub.py": ""})

@@ -17,6 +17,7 @@ from preloader.workspace.graph.cochange import CoChanges, read_commits
 from preloader.workspace.graph.diffs import Change, changes_of_diff
 from preloader.workspace.graph.facts import Definition, FileFacts
 from preloader.workspace.graph.index import GraphIndex, Update
+from preloader.workspace.graph.parsing import Interrupted
 from preloader.workspace.graph.reader import Limits
 from preloader.workspace.graph.related import Related, related
 from preloader.workspace.impact import Impact, impact
@@ -91,6 +92,7 @@ class CodeGraph:
         self._index: GraphIndex | None = None
         self._changes = CoChanges(())
         self._opening = threading.Lock()
+        self._running: set[threading.Event] = set()
         self._closed = False
         self._did = GraphStatistics()
 
@@ -148,24 +150,37 @@ class CodeGraph:
         return self._did
 
     async def aclose(self) -> None:
-        """Close the graph's file, once what still runs has stopped."""
-        index, self._index, self._closed = self._index, None, True
-        if index is not None:
-            await self._executor.run(index.close)
+        """Stop what still runs, and close the graph's file."""
+        self._closed = True
+        for stop in self._running:
+            stop.set()
+        await self._executor.run(self._close)
 
     async def _run(self, work: Callable[[GraphIndex, threading.Event], T]) -> T:
         if self._closed:
             raise ClosedError("the code graph is closed")
         stop = threading.Event()
+        self._running.add(stop)
         try:
             return await self._executor.run(lambda: work(self._opened(), stop))
         except asyncio.CancelledError:
             stop.set()
             self._did.stopped += 1
             raise
+        except Interrupted as error:
+            raise ClosedError("the code graph was closed meanwhile") from error
+        finally:
+            self._running.discard(stop)
+
+    def _close(self) -> None:
+        with self._opening:
+            if self._index is not None:
+                self._index.close()
 
     def _opened(self) -> GraphIndex:
         with self._opening:
+            if self._closed:
+                raise ClosedError("the code graph is closed")
             if self._index is None:
                 self._index = GraphIndex(self._root, self._state, self._limits)
             return self._index

@@ -46,7 +46,7 @@ def read_go(source: Source) -> FileFacts:
     Raises:
         Interrupted: The budget was spent.
     """
-    found = Collector(source)
+    found = Collector()
     package = ""
     for node in walk(source, _BLOCKS.__contains__):
         if node.type == "package_clause" and node.named_child_count:

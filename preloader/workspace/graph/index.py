@@ -24,7 +24,7 @@ from preloader.workspace.graph.layout import Layout, Probe, discard_from
 from preloader.workspace.graph.packages import Packages
 from preloader.workspace.graph.parsing import Pace, check_stop
 from preloader.workspace.graph.reader import Limits, facts_of, is_regular, read_bytes, stamp_of, unchanged
-from preloader.workspace.graph.store import Stamp, Store
+from preloader.workspace.graph.store import Stamp, Store, is_damaged
 from preloader.workspace.test_names import is_test, tested_stems
 
 T = TypeVar("T")
@@ -188,14 +188,16 @@ class GraphIndex:
 
     def _apply(self, paths: list[str], gone: set[str], stop: threading.Event | None, *, trusting: bool) -> Update:
         """Do an update; where the file on disk fails meanwhile, once more with an empty one, then without."""
-        for on_disk in (True, False):
+        for first in (True, False):
             try:
                 return self._attempt(paths, gone, stop, trusting=trusting)
             except sqlite3.Error as error:
-                logger.warning("the code graph on disk failed (%s): it is set aside and read anew", error)
+                again = first and is_damaged(error)
+                how = "set aside" if again else "no longer used"
+                logger.warning("the code graph on disk failed (%s): it is %s, and all files are read anew", error, how)
                 with self._lock:
                     paths = list(dict.fromkeys([*paths, *self._layout]))
-                    self._store.start_anew(on_disk=on_disk)
+                    self._store.start_anew(on_disk=again)
                     self._stamps.clear()
         return self._attempt(paths, gone, stop, trusting=trusting)
 

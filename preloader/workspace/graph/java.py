@@ -49,7 +49,7 @@ def read_java(source: Source) -> FileFacts:
     Raises:
         Interrupted: The budget was spent.
     """
-    found = Collector(source)
+    found = Collector()
     package = ""
     for node in walk(source, _BLOCKS.__contains__):
         named = [child for child in node.named_children if child.type in _NAMES] if node.type in _HEADS else []

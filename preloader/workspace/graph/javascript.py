@@ -55,7 +55,7 @@ def read_javascript(source: Source, language: str) -> FileFacts:
     Raises:
         Interrupted: The budget was spent.
     """
-    found = Collector(source)
+    found = Collector()
     bound: dict[str, str] = {}  # the module, or its member, behind each name that an import binds
     for node in walk(source, _BLOCKS.__contains__):
         if node.type in ("import_statement", "export_statement"):

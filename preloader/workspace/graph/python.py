@@ -42,7 +42,7 @@ def read_python(source: Source) -> FileFacts:
     Raises:
         Interrupted: The budget was spent.
     """
-    found = Collector(source)
+    found = Collector()
     bound: dict[str, str] = {}  # the full name behind each name that an import binds
     coroutines: list[Node] = []
     for node in walk(source, _BLOCKS.__contains__):

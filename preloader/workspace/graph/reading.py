@@ -7,34 +7,31 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from preloader.workspace.graph.facts import Definition, Import
-from preloader.workspace.graph.parsing import Source
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 MAX_IMPORTS = 4_000
+MAX_NAMES = 10_000
 MAX_DEFINITIONS = 20_000
 MAX_NAME = 512
 """Characters of a name or a module; what is longer was not written by anybody to be found."""
 
 
 class Collector:
-    """Collects what a reader finds in one file, in the order of the text.
+    """Collects what a reader finds in one file, in the order of the text."""
 
-    Args:
-        source: The file.
-    """
-
-    def __init__(self, source: Source) -> None:
+    def __init__(self) -> None:
         self.imports: list[Import] = []
         self.definitions: list[Definition] = []
-        self._source = source
+        self._names_left = MAX_NAMES
         self._open: list[tuple[int, str]] = []  # end and name of each class around the current node, innermost last
 
     def add(self, found: Import) -> None:
         """Keep an import, unless there are too many or its name is too long."""
         if len(self.imports) < MAX_IMPORTS and len(found.module) <= MAX_NAME:
-            names = tuple(name for name in found.names if len(name) <= MAX_NAME)
+            names = tuple(name for name in found.names[: self._names_left] if len(name) <= MAX_NAME)
+            self._names_left -= len(names)
             self.imports.append(replace(found, names=names))
 
     def define(self, node: Node, name: str, kind: str) -> None:

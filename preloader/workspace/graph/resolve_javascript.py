@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from preloader.workspace.graph.edges import Edges
@@ -15,6 +16,7 @@ _BUILT = ("dist", "lib", "build", "out")  # where a package's entry is built to;
 _ENTRIES = ("source", "types", "module", "main")
 _CONDITIONS = frozenset({"source", "types", "import", "module", "default", "require", "node"})  # in the file's order
 _MAX_EXTENDS = 8
+_MAX_PATTERNS = 256
 
 
 def resolve_javascript(importer: str, facts: FileFacts, probe: Probe) -> dict[str, tuple[str, ...]]:
@@ -62,7 +64,7 @@ def _mapped(importer: str, module: str, probe: Probe) -> Iterator[str]:
         if config is None:
             continue
         base, paths, paths_from = _compiler_paths(config, probe)
-        for pattern in sorted(paths, key=lambda one: (-len(one.partition("*")[0]), one)):
+        for pattern in _by_length(paths):
             rest = _matched(pattern, module)
             targets = paths[pattern] if isinstance(paths[pattern], list) else []
             for target in targets if rest is not None else ():
@@ -72,6 +74,11 @@ def _mapped(importer: str, module: str, probe: Probe) -> Iterator[str]:
         if base is not None and (place := inside(base, module)) is not None:
             yield place
         return
+
+
+def _by_length(patterns: dict[str, Any]) -> list[str]:
+    """Return the patterns, the longest prefix first, as both TypeScript and Node try them."""
+    return sorted(islice(patterns, _MAX_PATTERNS), key=lambda one: (-len(one.partition("*")[0]), one))
 
 
 def _matched(pattern: str, module: str) -> str | None:
@@ -145,7 +152,7 @@ def _exported(directory: str, table: Any, name: str, probe: Probe) -> str | None
     """Return what ``exports`` or ``imports`` of a ``package.json`` gives under a name; conditions are tried in turn."""
     if not isinstance(table, dict) or not any(key.startswith((".", "#")) for key in table):
         return _conditional(directory, table, "", probe) if name == "." else None
-    for pattern in sorted(table, key=lambda one: (-len(one.partition("*")[0]), one)):
+    for pattern in _by_length(table):
         rest = _matched(pattern, name)
         if rest is not None and (target := _conditional(directory, table[pattern], rest, probe)):
             return target

@@ -14,6 +14,7 @@ from preloader.workspace.graph.facts import FileFacts, Import
 from preloader.workspace.graph.layout import Probe, dirname, joined, nearest, up
 
 _SOURCES = ("", "src", "lib", "python")
+_MAX_ELSEWHERE = 256  # of files with a name that many have, as `utils`
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
@@ -88,7 +89,7 @@ def _top_level(importer: str, top: str, probe: Probe) -> list[str]:
     for root in roots:
         if _module(joined(root, top), probe):
             return [joined(root, top)]
-    elsewhere = [joined(dirname(place), top) for place in (*files, *directories)]
+    elsewhere = [joined(dirname(place), top) for place in (*files, *directories)[:_MAX_ELSEWHERE]]
     projects = [place for place in dict.fromkeys(elsewhere) if _module(place, probe) and _in_project(place, probe)]
     if projects:
         return [nearest(importer, projects) or projects[0]]

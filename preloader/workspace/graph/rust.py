@@ -39,7 +39,7 @@ def read_rust(source: Source) -> FileFacts:
     Raises:
         Interrupted: The budget was spent.
     """
-    found = Collector(source)
+    found = Collector()
     inner: list[tuple[int, str]] = []  # end and name of each module written out around the current node
     attribute: Node | None = None
     for node in walk(source, _BLOCKS.__contains__):

@@ -7,6 +7,7 @@ facts are kept; edges follow from them and from which files there are, and are f
 from __future__ import annotations
 
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ SCHEMA_VERSION = 1
 """Raised whenever the tables change, or what the readers find in the same bytes."""
 
 FILE_NAME = "code-graph.sqlite3"
-_BUSY_S = 2.0
+BUSY_S = 2.0
 _SIDECARS = ("", "-wal", "-shm")
 _SCHEMA = (
     "CREATE TABLE file (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, "
@@ -50,6 +51,14 @@ class Stamp(Struct, frozen=True):
     mtime_ns: int
     read_ns: int
     digest: bytes
+
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH})
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Return whether an error says that the file is of no use, and not that it is locked, full or not to be written."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED
 
 
 class Foreign(Exception):
@@ -143,13 +152,13 @@ class Store:
     def _opened(self) -> sqlite3.Connection:
         if self._path is None:
             return _memory()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             return _open(self._path)
-        except sqlite3.OperationalError as error:
-            logger.warning("%s cannot be used (%s): the code graph is kept in memory", self._path, error)
-            return _memory()
-        except (sqlite3.DatabaseError, Foreign) as error:
+        except (sqlite3.Error, OSError, Foreign) as error:
+            if not isinstance(error, Foreign) and not (isinstance(error, sqlite3.Error) and is_damaged(error)):
+                logger.warning("%s cannot be used (%s): the code graph is kept in memory", self._path, error)
+                return _memory()
             aside = _set_aside(self._path)
             logger.warning("%s is no code graph of this version (%s): set aside as %s", self._path, error, aside)
             return _open(self._path)
@@ -167,7 +176,8 @@ def _memory() -> sqlite3.Connection:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    path.touch(mode=stat.S_IRUSR | stat.S_IWUSR, exist_ok=True)
+    database = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
