@@ -10,6 +10,7 @@ import ast
 import asyncio
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -23,16 +24,20 @@ import psutil
 
 from benchmarks.harness import Figure, percentile, report
 from preloader.scheduling.execution import ThreadExecutor
-from preloader.workspace.graph.cochange import CoChanges
+from preloader.workspace.files import SourceFiles
+from preloader.workspace.graph.cochange import CoChanges, read_commits
 from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.graph.diffs import Change
 from preloader.workspace.graph.index import GraphIndex
 from preloader.workspace.graph.reader import Limits
 from preloader.workspace.graph.related import related
 from preloader.workspace.impact import impact
+from preloader.workspace.paths import Confined
+from preloader.workspace.reading import Reading
 
 REPOSITORY = Path(__file__).parents[1]
 LARGE, PER_PACKAGE = 20_000, 40
+JUDGED_COMMITS = 200
 _TICK_S = 0.002
 
 
@@ -46,6 +51,7 @@ def figures() -> Iterator[Figure]:
     with TemporaryDirectory() as place:
         yield from large(Path(place) / "root", Path(place) / "state")
     yield from on_the_loop()
+    yield from relating()
 
 
 def building(root: Path, paths: list[str], state: Path) -> Iterator[Figure]:
@@ -114,6 +120,29 @@ def on_the_loop() -> Iterator[Figure]:
         note = f"{percentile(idle, share):.2g} ms where nothing is built; wall time"
         what = f"the loop wakes late, p{100 * share:.0f}"
         yield Figure(what=what, measured=percentile(busy, share), unit="ms", note=note)
+
+
+def relating() -> Iterator[Figure]:
+    """Of the files that a commit changed with one, how many are among ten that are called related to it.
+
+    The imports are those of today, the co-changes those before the commit.
+    """
+    index = _built(REPOSITORY, _tracked())
+    reading = Reading(SourceFiles(Confined(REPOSITORY)), {}, 60.0)
+    commits = read_commits(reading, JUDGED_COMMITS + 2_000)
+    found: dict[str, list[float]] = {"with git": [], "without": []}
+    for number, commit in enumerate(commits[:JUDGED_COMMITS]):
+        files = {path for path in commit.files if path in index}
+        before = {"with git": CoChanges(commits[number + 1 :]), "without": CoChanges(())}
+        for path in sorted(files) if 2 <= len(files) <= 10 else ():
+            for name, changes in before.items():
+                best = {one.path for one in related(index, changes, path, 10)}
+                found[name].append(len(best & files) / (len(files) - 1))
+    index.close()
+    for name, shares in found.items():
+        if shares:
+            what = f"changed along, among 10 related, {name}"
+            yield Figure(what=what, measured=statistics.fmean(shares), unit="", note=f"{len(shares)} files of commits")
 
 
 def _at_work(indent: str, index: GraphIndex, root: Path, paths: list[str]) -> Iterator[Figure]:

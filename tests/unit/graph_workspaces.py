@@ -28,7 +28,8 @@ import payment.card
 -- tests/test_cart.py --
 import helper
 from shop import Cart, money
-import email, queue
+import email
+from queue import x
 -- tests/queue/x.py --
 -- tools/run.py --
 def main():

@@ -9,7 +9,7 @@ import pytest
 
 from preloader.workspace.graph import store
 from preloader.workspace.graph.index import GraphIndex
-from preloader.workspace.graph.parsing import Interrupted
+from preloader.workspace.graph.parsing import Budget, Interrupted, parse, path_to, walk
 from preloader.workspace.graph.reader import Limits
 from preloader.workspace.graph.store import FILE_NAME
 from tests.unit.graph_scene import edges, graph_of, listed, write
@@ -268,6 +268,16 @@ HOSTILE = {
     "path.rs": b"use " + b"a::" * 100_000 + b"b;",
     "crate.rs": b"fn f() { " + b"crate::a::b(" * 10_000,
 }
+
+
+@pytest.mark.parametrize("visit", [lambda source: walk(source, lambda _: True), lambda source: path_to(source, 2_500)])
+def test_a_walk_ends_when_nobody_waits_any_more(visit):
+    stop = threading.Event()
+    source = parse(b"[" * 5_000 + b"]" * 5_000, "python", Budget(60.0, stop))
+    assert len(list(visit(source))) > 2_000
+    stop.set()
+    with pytest.raises(Interrupted):
+        list(visit(source))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
