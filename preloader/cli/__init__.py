@@ -19,7 +19,7 @@ from preloader.errors import PreloaderError
 _INTERRUPTED = 130  # how typer ends after Ctrl-C
 COMMANDS = (
     *("history", "log", "components", "evaluate", "explain"),
-    *("train", "leave-out", "personalise", "retrain", "replay", "demo"),
+    *("train", "leave-out", "personalise", "retrain", "replay", "workspace", "demo"),
 )
 
 

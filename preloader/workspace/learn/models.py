@@ -1,0 +1,107 @@
+"""What was learned from sessions, kept as one file of plain arrays and JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from preloader.errors import BundleError
+from preloader.ndarray import NDArray
+from preloader.prediction.trees import ARRAYS, BoostedTrees
+from preloader.workspace.learn.action_model import ActionModel
+from preloader.workspace.learn.calls import CallPredictor
+from preloader.workspace.learn.features import NAMES
+from preloader.workspace.learn.ranker import Ranker
+from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS
+
+_VERSION = 1
+_MOST_BYTES = 64 * 2**20
+
+
+class Thresholds(msgspec.Struct, frozen=True):
+    """From which probability a file is prepared.
+
+    Attributes:
+        precise: Chosen for 60 % of the cold reads of the sessions to choose by.
+        usual: For 70 % of them.
+    """
+
+    precise: float
+    usual: float
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The three learned models.
+
+    Attributes:
+        ranker: Which files are read next.
+        actions: What sort of action comes next.
+        calls: Which safe call exactly.
+        thresholds: Of the ranker.
+    """
+
+    ranker: Ranker
+    actions: ActionModel
+    calls: CallPredictor
+    thresholds: Thresholds
+
+
+class _Header(msgspec.Struct):
+    version: int
+    features: list[str]
+    call_features: int
+    action_features: int
+    thresholds: Thresholds
+
+
+def save_models(models: Models, path: Path) -> None:
+    """Write models to a file (``.npz``), in which no name or word of a session stands."""
+    header = _Header(
+        _VERSION, list(NAMES), models.calls.trees.features, models.actions.trees.features, models.thresholds
+    )
+    arrays: dict[str, NDArray[Any]] = {
+        "header": np.frombuffer(msgspec.json.encode(header), np.uint8),
+        "words": models.actions.weights.astype(np.float16),
+        "biases": models.actions.biases,
+    }
+    for name, trees in (("ranker", models.ranker), ("calls", models.calls), ("actions", models.actions)):
+        arrays |= {f"{name}.{part}": array for part, array in trees.trees.arrays.items()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def load_models(path: Path) -> Models:
+    """Open what `save_models` wrote.
+
+    Raises:
+        BundleError: It cannot be read, is of another version, or is damaged.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise BundleError(f"{path}: {path.stat().st_size} bytes are more than a file of models may have")
+        with np.load(path, allow_pickle=False) as file:
+            return _models({name: file[name] for name in file.files})
+    except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
+        raise BundleError(f"{path}: is not a file of models that can be read ({error})") from error
+
+
+def _models(arrays: dict[str, NDArray[Any]]) -> Models:
+    header = msgspec.json.decode(arrays["header"].tobytes(), type=_Header)
+    if header.version != _VERSION or tuple(header.features) != NAMES:
+        raise BundleError(f"the models are of version {header.version}, made for other features: fit them again")
+    weights, biases = arrays["words"].astype(np.float32), arrays["biases"].astype(np.float32)
+    if weights.shape != (WORD_BUCKETS, len(ACTIONS)) or biases.shape != (len(ACTIONS),):
+        raise BundleError(f"the words' weights have the shape {weights.shape}, not {(WORD_BUCKETS, len(ACTIONS))}")
+
+    def trees(name: str, features: int) -> BoostedTrees:
+        return BoostedTrees({part: arrays[f"{name}.{part}"] for part in ARRAYS}, features)
+
+    return Models(
+        ranker=Ranker(trees("ranker", len(NAMES))),
+        actions=ActionModel(weights, biases, trees("actions", header.action_features)),
+        calls=CallPredictor(trees("calls", header.call_features)),
+        thresholds=header.thresholds,
+    )

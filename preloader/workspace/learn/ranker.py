@@ -1,0 +1,148 @@
+"""Ranks the files that an agent may read next, by what its session and its repository's earlier ones showed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from preloader.ndarray import NDArray
+from preloader.prediction.trees import BoostedTrees, averaged
+from preloader.workspace.learn.evidence import CHANNELS
+from preloader.workspace.learn.features import Candidates, candidates
+from preloader.workspace.learn.habits import Habits
+from preloader.workspace.learn.items import Item, Recording
+from preloader.workspace.learn.memory import READING, SessionMemory
+
+HORIZONS = (3, 4, 6)
+"""Within how many calls a file is to be read: one ensemble each, whose margins are averaged."""
+
+NEVER_READ = 1_000_000
+_FRESH_ITEMS = np.log1p(4)
+_SOON = 4
+_SEED = 7
+
+
+class TreeFitter(Protocol):
+    """Fits boosted trees, as `preloader.learning.boosting.fit_trees` does."""
+
+    def __call__(
+        self,
+        rows: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        weights: NDArray[np.float64] | None = None,
+        *,
+        classes: int = 2,
+        trees: int = 120,
+        leaves: int = 15,
+        seed: int = 0,
+    ) -> BoostedTrees:
+        """Return trees that tell the labels of rows apart."""
+        ...
+
+
+class Ranked(msgspec.Struct, frozen=True, gc=False):
+    """A file that may be read next, and how likely it is to be read within a few calls."""
+
+    path: str
+    probability: float
+
+
+class Ranker:
+    """Scores candidates with boosted trees.
+
+    Args:
+        trees: One output, over `preloader.workspace.learn.features.NAMES`.
+    """
+
+    def __init__(self, trees: BoostedTrees) -> None:
+        self.trees = trees
+
+    def scores(self, found: Candidates) -> NDArray[np.float64]:
+        """Return how likely each candidate is to be read within a few calls: (candidates,)."""
+        return 1 / (1 + np.exp(-self.trees.margins(found.features)[:, 0]))
+
+    def rank(self, memory: SessionMemory, limit: int = 5) -> list[Ranked]:
+        """Return the likeliest files that no call named yet, the likeliest first."""
+        found = candidates(memory)
+        scores = self.scores(found)
+        best = np.argsort(-scores, kind="stable")[:limit]
+        return [Ranked(memory.book.paths[found.numbers[one]], float(scores[one])) for one in best]
+
+
+class Examples:
+    """Rows to fit a ranker on: candidates at the moment before each call, sampled.
+
+    What is read soon is kept whole; of the rest, more where the candidate was named lately. Weights make up for it.
+
+    Args:
+        seed: Of the sample.
+    """
+
+    def __init__(self, seed: int = _SEED) -> None:
+        self._random = np.random.default_rng(seed)
+        self._rows: list[NDArray[np.float32]] = []
+        self._until: list[NDArray[np.int64]] = []
+        self._weights: list[NDArray[np.float64]] = []
+
+    def add(self, steps: Sequence[Candidates], reads: dict[int, int]) -> None:
+        """Take a session.
+
+        Args:
+            steps: The candidates before each of its calls.
+            reads: When each file, by number, was first read: which call.
+        """
+        for step, found in enumerate(steps):
+            if not len(found.numbers):
+                continue
+            when = np.array([reads.get(number, NEVER_READ) for number in found.numbers.tolist()])
+            until = np.where((when >= step) & (when < NEVER_READ), when - step, NEVER_READ)
+            fresh = found.features[:, : len(CHANNELS)].min(axis=1) <= _FRESH_ITEMS
+            share = np.where(until < _SOON, 1.0, np.where(until < NEVER_READ, 0.25, np.where(fresh, 0.1, 0.02)))
+            kept = self._random.random(len(share)) < share
+            self._rows.append(found.features[kept])
+            self._until.append(until[kept])
+            self._weights.append(1 / share[kept])
+
+    def rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the features, in how many calls the file is read, and what each row counts for."""
+        return np.concatenate(self._rows), np.concatenate(self._until), np.concatenate(self._weights)
+
+    def fit(self, fitter: TreeFitter, horizons: Iterable[int] = HORIZONS) -> Ranker:
+        """Return a ranker fitted on what was added."""
+        rows, until, weights = self.rows()
+        fitted = [
+            fitter(rows, (until < horizon).astype(np.int64), weights, trees=100, seed=number)
+            for number, horizon in enumerate(horizons)
+        ]
+        return Ranker(averaged(fitted))
+
+
+def first_reads(recording: Recording, memory: SessionMemory) -> dict[int, int]:
+    """Return, for each file that was read before any call named it, which call read it.
+
+    Args:
+        recording: The session.
+        memory: It, fed with all of the session.
+    """
+    reads: dict[int, int] = {}
+    for step, call in enumerate(item for item in recording.items if item.type == "tool_call"):
+        file = call.arguments.get("file_path", "")
+        number = memory.book.find(memory.book.plain(file)) if call.tool in READING and isinstance(file, str) else None
+        if number is not None:
+            reads.setdefault(number, step)
+    return reads
+
+
+def walk(
+    recording: Recording, habits: Habits | None, before_call: Callable[[SessionMemory, Item], None]
+) -> SessionMemory:
+    """Feed a session to a new memory, and look at it before each call; return it."""
+    memory = SessionMemory(recording.repository, habits)
+    for item in recording.items:
+        if item.type == "tool_call":
+            before_call(memory, item)
+        memory.feed(item)
+    return memory
