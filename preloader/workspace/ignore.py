@@ -59,26 +59,20 @@ class IgnoreRules:
     def ignores(self, path: PurePosixPath, *, is_directory: bool) -> bool:
         """Return whether a path, or a directory that it lies in, is ignored."""
         parts = path.parts
+        files = self._files_above(parts)
         return any(
-            self._covers(parts[:depth], is_directory=is_directory or depth < len(parts))
+            _covered(parts[:depth], files[: depth + 1], is_directory=is_directory or depth < len(parts))
             for depth in range(1, len(parts) + 1)
         )
 
     def ignores_entry(self, path: PurePosixPath, *, is_directory: bool) -> bool:
         """Return whether a path is ignored whose directory is known not to be."""
-        return self._covers(path.parts, is_directory=is_directory)
+        return _covered(path.parts, self._files_above(path.parts), is_directory=is_directory)
 
-    def _covers(self, parts: tuple[str, ...], *, is_directory: bool) -> bool:
-        name = parts[-1]
-        for depth in range(len(parts) - 1, -1, -1):
-            relative = "/".join(parts[depth:])
-            for rule in self._rules("/".join((*parts[:depth], ".gitignore"))):
-                if rule.covers(relative, name, is_directory=is_directory):
-                    return not rule.negates
-        for rule in self._rules(".git/info/exclude"):
-            if rule.covers("/".join(parts), name, is_directory=is_directory):
-                return not rule.negates
-        return False
+    def _files_above(self, parts: tuple[str, ...]) -> list[list[Rule]]:
+        """Return the rules that are asked about a path: the repository's own, the root's, and so on down."""
+        names = [".git/info/exclude", *("/".join((*parts[:depth], ".gitignore")) for depth in range(len(parts)))]
+        return [self._rules(name) for name in names]
 
     def _rules(self, file: str) -> list[Rule]:
         """Return a file's rules, the last one first."""
@@ -96,6 +90,18 @@ class IgnoreRules:
         if len(self._files) > _MAX_FILES:
             self._files.popitem(last=False)
         return rules
+
+
+def _covered(parts: tuple[str, ...], files: list[list[Rule]], *, is_directory: bool) -> bool:
+    """Return what the last rule that is about a path says; the deepest file is asked first."""
+    name = parts[-1]
+    for number in range(len(parts), -1, -1):
+        if rules := files[number]:
+            relative = "/".join(parts[max(0, number - 1) :])
+            for rule in rules:
+                if rule.covers(relative, name, is_directory=is_directory):
+                    return not rule.negates
+    return False
 
 
 def _read(path: str) -> list[Rule]:

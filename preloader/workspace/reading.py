@@ -58,6 +58,7 @@ class Reading:
         self._used: dict[str, int] = {}
         self._settled = True
         self._torn = False
+        self._ruled: set[str] = set()  # directories of which it is written down what they ignore
 
     def file(self, path: PurePosixPath | str) -> SourceFile:
         """Return a file.
@@ -68,10 +69,11 @@ class Reading:
             LoadError: It cannot be read, or the reading is over.
         """
         self.check_time()
-        self.note(str(path))
-        self._note_rules(PurePosixPath(path))
-        source = self._files.load(str(path))
-        self._agree(str(path), source.stamp)
+        name = str(path)
+        self.note(name)
+        self._note_rules(name.rpartition("/")[0])
+        source = self._files.load(name)
+        self._agree(name, source.stamp)
         return source
 
     def find(self, path: PurePosixPath | str) -> SourceFile | None:
@@ -92,7 +94,7 @@ class Reading:
         self.check_time()
         directory = PurePosixPath(path)
         self.note(str(directory))
-        self._note_rules(directory / "_")
+        self._note_rules(str(directory))
         descriptor = self.confined.open_directory(directory)
         try:
             self._agree(str(directory), Stamp.of(descriptor))
@@ -215,11 +217,14 @@ class Reading:
                     raise LoadError(f"{str(directory)!r} has more than {MAX_ENTRIES:,} entries: too many to list")
         return entries
 
-    def _note_rules(self, path: PurePosixPath) -> None:
-        """Write down the files that say whether ``path`` is ignored."""
+    def _note_rules(self, directory: str) -> None:
+        """Write down the files that say what is ignored in a directory."""
+        if directory in self._ruled:
+            return
+        self._ruled.add(directory)
         self.note(".git/info/exclude")
-        for directory in path.parents:
-            self.note(str(directory / ".gitignore"))
+        for above in (PurePosixPath(directory), *PurePosixPath(directory).parents):
+            self.note(str(above / ".gitignore"))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

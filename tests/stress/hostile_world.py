@@ -61,9 +61,9 @@ class World:
         path.write_text(text)
 
     def _make_files(self) -> None:
-        for path in ("secret.txt", ".ssh/id_rsa", "sub/secret.txt"):
+        for path in ("page.txt", ".ssh/id_rsa", "sub/page.txt"):
             self._write(self.outside / path)
-        self._write(self.base / "root2" / "secret.txt")
+        self._write(self.base / "root2" / "page.txt")
         for name in ("src/app.py", "src/deep/mod.py", "tests/test_app.py", "README.md", "-rf", "--output=x"):
             self._write(self.root / name, "def harmless():\n    return 'nothing to see here'\n")
         for name in (*SECRET_FILES, *IGNORED_FILES):
@@ -102,9 +102,9 @@ class World:
 
     def _make_odd_files(self) -> None:
         links = {
-            "to_outside": self.outside / "secret.txt",
+            "to_outside": self.outside / "page.txt",
             "to_outside_directory": self.outside,
-            "to_outside_relative": Path("../outside/secret.txt"),
+            "to_outside_relative": Path("../outside/page.txt"),
             "to_env": Path(".env"),
             "to_git": Path(".git"),
             "to_git_config": Path(".git/config"),
@@ -139,13 +139,13 @@ def paths(world: World) -> Iterator[tuple[str, str]]:
 
 def _ways_out(world: World) -> Iterator[tuple[str, str]]:
     for text in (
-        *("../outside/secret.txt", "../../etc/passwd", "../../.ssh/id_rsa", "src/../../outside/secret.txt", ".."),
-        *("src/..", "./..", "...", "..../x", ".. /outside/secret.txt", "\uff0e\uff0e/outside/secret.txt", "\u2025/x"),
-        *("src/../.env", "./../root/src/app.py", "src/deep/../../.env", "..\\outside\\secret.txt", "\u2024\u2024/x"),
+        *("../outside/page.txt", "../../etc/passwd", "../../.ssh/id_rsa", "src/../../outside/page.txt", ".."),
+        *("src/..", "./..", "...", "..../x", ".. /outside/page.txt", "\uff0e\uff0e/outside/page.txt", "\u2025/x"),
+        *("src/../.env", "./../root/src/app.py", "src/deep/../../.env", "..\\outside\\page.txt", "\u2024\u2024/x"),
     ):
         yield "goes up", text
     for text in (
-        "%2e%2e/outside/secret.txt",
+        "%2e%2e/outside/page.txt",
         "..%2foutside",
         "..;/outside",
         "$HOME/.bashrc",
@@ -155,11 +155,11 @@ def _ways_out(world: World) -> Iterator[tuple[str, str]]:
     ):
         yield "goes up where something decodes it", text
     for text in (
-        *(str(world.outside / "secret.txt"), "/etc/passwd", "//etc/passwd", "/proc/self/environ", "/dev/zero", "/"),
-        *("/proc/self/root/etc/passwd", "/dev/stdin", "/dev/fd/0", f"{world.root}/../outside/secret.txt"),
+        *(str(world.outside / "page.txt"), "/etc/passwd", "//etc/passwd", "/proc/self/environ", "/dev/zero", "/"),
+        *("/proc/self/root/etc/passwd", "/dev/stdin", "/dev/fd/0", f"{world.root}/../outside/page.txt"),
         *(
-            str(world.base / "root2/secret.txt"),
-            f"{world.root}2/secret.txt",
+            str(world.base / "root2/page.txt"),
+            f"{world.root}2/page.txt",
             f"/{world.root}/src/app.py",
             "///etc/passwd",
         ),
@@ -243,14 +243,14 @@ def _odd_texts() -> Iterator[tuple[str, str]]:
 def _on_the_disk() -> Iterator[tuple[str, str]]:
     for text in (
         *("to_outside", "to_outside_relative", "to_env", "to_git_config", "to_ignored", "to_environ", "to_zero"),
-        *("to_itself", "to_nothing", "to_link", "src/to_env", "to_outside_directory/secret.txt", "to_git/config"),
+        *("to_itself", "to_nothing", "to_link", "src/to_env", "to_outside_directory/page.txt", "to_git/config"),
         *(
             "to_outside_directory/.ssh/id_rsa",
-            "to_outside_directory/sub/secret.txt",
+            "to_outside_directory/sub/page.txt",
             "to_root/.env",
             "to_root/to_outside",
         ),
-        *("to_above/outside/secret.txt", "to_slash/etc/passwd", "to_ignored_directory/out.txt", "to_root/to_root/.env"),
+        *("to_above/outside/page.txt", "to_slash/etc/passwd", "to_ignored_directory/out.txt", "to_root/to_root/.env"),
         *("to_slash", "to_above", "to_git", "to_outside_directory", "to_ignored_directory"),
     ):
         yield "is a link, or behind one, to what may not be looked at", text

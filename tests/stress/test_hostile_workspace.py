@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import threading
+import time
 from pathlib import PurePosixPath
 
 import msgspec
@@ -20,7 +22,7 @@ from preloader.workspace.facts import FactProvider
 from preloader.workspace.files import SourceFile, SourceFiles, WorkspaceFiles
 from preloader.workspace.paths import Confined
 from preloader.workspace.tools import ToolProvider
-from tests.stress.hostile_world import CANARY, World, attempts
+from tests.stress.hostile_world import CANARY, Attempt, World, attempts
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="FIFOs, devices and links are those of POSIX systems")
 
@@ -150,3 +152,66 @@ def test_without_any_one_check_the_attempts_succeed(tmp_path, monkeypatch, check
     faults, count = asyncio.run(attacker.run(lambda attempt: attempt.what.startswith(about)))
     assert count
     assert faults
+
+
+def flip(world, ended):
+    """Put a link to what lies outside in the place of a file and of a directory, and take it away, over and over."""
+    for name, real in (("sub", world.base / "real"), ("file.txt", world.base / "real.txt")):
+        (world.root / name).unlink(missing_ok=True)
+        if name == "sub":
+            real.mkdir()
+            (real / "page.txt").write_text("harmless")
+        else:
+            real.write_text("harmless")
+        real.rename(world.root / name)
+    while not ended.is_set():
+        for name, target in (("sub", world.outside), ("file.txt", world.outside / "page.txt")):
+            aside = world.base / "aside"
+            (world.root / name).rename(aside)
+            (world.root / name).symlink_to(target)
+            (world.root / name).unlink()
+            aside.rename(world.root / name)
+
+
+def test_links_raced_in_are_never_followed(tmp_path, monkeypatch):
+    """Between the moment that a path was found to be harmless and that of its opening, a link is put there."""
+    world = World(tmp_path)
+    attacker = Attacker(world)
+    open_beneath = confined._open_beneath
+
+    def open_later(*args):
+        time.sleep(0.0005)
+        return open_beneath(*args)
+
+    monkeypatch.setattr(confined, "_open_beneath", open_later)
+    asked = [
+        ("file:sub/page.txt", None),
+        ("file:file.txt", None),
+        ("read_file", {"path": "sub/page.txt"}),
+        ("grep", {"pattern": "canary", "path": "sub"}),
+        ("grep", {"pattern": "canary", "path": "file.txt"}),
+        ("list_directory", {"path": "sub"}),
+        ("fact:syntax file.txt", None),
+    ]
+
+    async def main():
+        settings = Settings(load_attempts=1, quarantine_after=1_000_000, pressure=False)
+        served = set()
+        async with PreloadManager(attacker.providers, settings=settings) as manager:
+            for _ in range(60):
+                for key, arguments in asked:
+                    value, _ = await attacker.outcome(manager, Attempt("a link is raced in", key, arguments))
+                    served.add(value)
+        return served
+
+    ended = threading.Event()
+    thread = threading.Thread(target=flip, args=(world, ended))
+    thread.start()
+    try:
+        served = asyncio.run(main())
+    finally:
+        ended.set()
+        thread.join()
+    assert b"harmless" in served
+    assert not any(CANARY.encode() in value for value in served if value)
+    assert not any(b'"name":".ssh"' in value for value in served if value)
