@@ -83,10 +83,21 @@ def _open_beneath(root: Path, parts: tuple[str, ...], name: str, directory: bool
             above = inner
         if directory:
             return os.open(parts[-1], LISTABLE, dir_fd=above)
-        _check_regular(os.stat(parts[-1], dir_fd=above, follow_symlinks=False), name)  # opening a device may act
-        descriptor = os.open(parts[-1], _FILE, dir_fd=above)
+        return open_regular(above, parts[-1], name)
     finally:
         os.close(above)
+
+
+def open_regular(directory: int, part: str, name: str | None = None) -> int:
+    """Open a regular file in an open directory for reading and return its descriptor, which the caller closes.
+
+    Raises:
+        UnknownResourceError: It is not a regular file; a link is none.
+        OSError: It cannot be opened.
+    """
+    name = part if name is None else name
+    _check_regular(os.stat(part, dir_fd=directory, follow_symlinks=False), name)  # opening a device may act
+    descriptor = os.open(part, _FILE, dir_fd=directory)
     try:
         _check_regular(os.fstat(descriptor), name)
     except UnknownResourceError:

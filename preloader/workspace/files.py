@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from io import BufferedReader
 
 from preloader.checks import is_whole, shown
@@ -113,6 +114,22 @@ class SourceFiles(ConfinedFiles):
         loaded = super().load(name)
         assert isinstance(loaded, SourceFile)
         return loaded
+
+    def read(self, descriptor: int, name: str) -> FileContent | None:
+        """Return what an open file holds, without what only readers of it need; it is closed.
+
+        Nothing where it is no regular file, cannot be read, or does not stay the same meanwhile.
+        """
+        now_ns = self._now_ns()
+        try:
+            with os.fdopen(descriptor, "rb") as file:
+                stamp = Stamp.of(file.fileno())
+                data = self._taken(file, stamp, name)
+                if data is None or Stamp.of(file.fileno()) != stamp:
+                    return None
+                return FileContent(data, stamp, settled=stamp.has_settled(now_ns))
+        except OSError:
+            return None
 
     def _taken(self, file: BufferedReader, stamp: Stamp, name: str) -> bytes | None:
         data = file.read(min(stamp.size, SNIFFED_BYTES))

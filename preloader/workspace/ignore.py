@@ -45,6 +45,33 @@ class Rule:
         return (is_directory or not self.directories_only) and self._glob.matches(path if self._in_place else name)
 
 
+class DirectoryRules:
+    """The rules about the entries of one directory.
+
+    Args:
+        parts: The directory.
+        files: The rules of the repository, of the root, and so on down to the directory.
+    """
+
+    __slots__ = ("_files",)
+
+    def __init__(self, parts: tuple[str, ...], files: list[list[Rule]]) -> None:
+        self._files = [  # the deepest first, with what stands before a name in its directory's view
+            ("".join(f"{part}/" for part in parts[max(0, number - 1) :]), files[number])
+            for number in range(len(files) - 1, -1, -1)
+            if files[number]
+        ]
+
+    def ignores(self, name: str, *, is_directory: bool) -> bool:
+        """Return what the last rule that is about an entry says."""
+        for before, rules in self._files:
+            path = before + name
+            for rule in rules:
+                if rule.covers(path, name, is_directory=is_directory):
+                    return not rule.negates
+        return False
+
+
 class IgnoreRules:
     """The rules of one workspace. Its methods block.
 
@@ -61,13 +88,15 @@ class IgnoreRules:
         parts = path.parts
         files = self._files_above(parts)
         return any(
-            _covered(parts[:depth], files[: depth + 1], is_directory=is_directory or depth < len(parts))
+            DirectoryRules(parts[: depth - 1], files[: depth + 1]).ignores(
+                parts[depth - 1], is_directory=is_directory or depth < len(parts)
+            )
             for depth in range(1, len(parts) + 1)
         )
 
-    def ignores_entry(self, path: PurePosixPath, *, is_directory: bool) -> bool:
-        """Return whether a path is ignored whose directory is known not to be."""
-        return _covered(path.parts, self._files_above(path.parts), is_directory=is_directory)
+    def within(self, directory: PurePosixPath) -> DirectoryRules:
+        """Return what is ignored in a directory that is not ignored itself."""
+        return DirectoryRules(directory.parts, self._files_above((*directory.parts, "")))
 
     def _files_above(self, parts: tuple[str, ...]) -> list[list[Rule]]:
         """Return the rules that are asked about a path: the repository's own, the root's, and so on down."""
@@ -90,18 +119,6 @@ class IgnoreRules:
         if len(self._files) > _MAX_FILES:
             self._files.popitem(last=False)
         return rules
-
-
-def _covered(parts: tuple[str, ...], files: list[list[Rule]], *, is_directory: bool) -> bool:
-    """Return what the last rule that is about a path says; the deepest file is asked first."""
-    name = parts[-1]
-    for number in range(len(parts), -1, -1):
-        if rules := files[number]:
-            relative = "/".join(parts[max(0, number - 1) :])
-            for rule in rules:
-                if rule.covers(relative, name, is_directory=is_directory):
-                    return not rule.negates
-    return False
 
 
 def _read(path: str) -> list[Rule]:

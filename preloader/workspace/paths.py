@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from preloader.checks import shown
@@ -25,6 +25,7 @@ MAX_PATH_BYTES = 4_095
 MAX_NAME_BYTES = 255
 _UNFIT_ROOTS = ("/proc", "/sys", "/dev")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:/|$)|[A-Za-z]:|(?:data|javascript|mailto|urn|ext):", re.IGNORECASE)
+_USUAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}|\.[A-Za-z][A-Za-z0-9_.-]{0,100}")  # nothing odd in it
 _HERE = PurePosixPath()
 _MOST_CHECKED, _LONG = 16_384, 500  # how many paths are remembered, and up to which length
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Co", "Cn")
@@ -85,8 +86,12 @@ class Confined:
         """
         return self._open(path, directory=False)
 
-    def open_directory(self, path: PurePosixPath | str) -> int:
+    def open_directory(self, path: PurePosixPath | str, *, links: bool = True) -> int:
         """Open a directory for listing and return its descriptor, which the caller closes.
+
+        Args:
+            path: The directory.
+            links: Whether the path may hold links.
 
         Raises:
             RefusedPathError: It, or what links lead to, may not be looked at.
@@ -95,7 +100,7 @@ class Confined:
         """
         if self.check(str(path)) == _HERE:
             return self._open_root()
-        return self._open(path, directory=True)
+        return self._open(path, directory=True, links=links)
 
     def resolve(self, text: str) -> PurePosixPath:
         """Return where a path leads: a file or directory that may be looked at, relative to the root, without links.
@@ -112,17 +117,24 @@ class Confined:
             is_directory = (self.root / path).is_dir()
         except OSError as error:
             raise UnknownResourceError(f"there is no file {text!r} beneath {self.root}") from error
-        os.close(self._open(path, directory=is_directory))
-        return PurePosixPath(Path(os.path.realpath(self.root / path)).relative_to(self.root))
+        admitted: list[PurePosixPath] = []
+        os.close(self._open(path, directory=is_directory, admitted=admitted))
+        return admitted[-1]
 
-    def hides(self, path: PurePosixPath, *, is_directory: bool) -> bool:
-        """Return whether a walk leaves a path out, whose directory is known to be shown."""
-        name = path.name
-        if _malformed(name) or name.startswith("-") or _matched(self._refuse, path):
-            return True
-        if is_secret(name) and not _matched(self._allow, path):
-            return True
-        return self._ignore.ignores_entry(path, is_directory=is_directory)
+    def shown(self, directory: PurePosixPath) -> Callable[[str, bool], bool]:
+        """Return what says of a name in a directory, and whether it is a directory, if a walk shows it."""
+        rules = self._ignore.within(directory)
+
+        def is_shown(name: str, is_directory: bool) -> bool:
+            if not _USUAL.fullmatch(name) and (_malformed(name) or name.startswith("-")):
+                return False
+            if self._refuse and _matched(self._refuse, directory / name):
+                return False
+            if is_secret(name) and not _matched(self._allow, directory / name):
+                return False
+            return not rules.ignores(name, is_directory=is_directory)
+
+        return is_shown
 
     def refuses(self, text: str) -> bool:
         """Return whether a path may not be looked at, as far as that can be said without opening it."""
@@ -145,16 +157,28 @@ class Confined:
         self._check_secret(path, text)
         return path
 
-    def _open(self, path: PurePosixPath | str, *, directory: bool) -> int:
+    def _open(
+        self,
+        path: PurePosixPath | str,
+        *,
+        directory: bool,
+        links: bool = True,
+        admitted: list[PurePosixPath] | None = None,
+    ) -> int:
+        """Open what a path leads to, and add where that is to ``admitted``."""
         checked = self.check(str(path))
         self._check_ignored(checked, str(path), directory=directory)
 
         def admit(real: PurePosixPath) -> None:
             if real != checked:
+                if not links:
+                    raise RefusedPathError(f"the path {str(path)!r} is refused: it holds a link")
                 self._check_secret(real, str(path))
                 self._check_ignored(real, str(path), directory=directory)
             if self._lenient:
                 _check_spelling(self.root, real)
+            if admitted is not None:
+                admitted.append(real)
 
         return open_confined(self.root, str(checked), directory=directory, admit=admit)
 

@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 import msgspec
 
 from preloader.errors import LoadTimeoutError, RefusedCallError
-from preloader.workspace.files import SourceFile
 from preloader.workspace.globs import Glob, braces
 from preloader.workspace.reading import Reading
 from preloader.workspace.syntax import ask_isolated
+from preloader.workspace.text import SNIFFED_BYTES, is_binary
 
 MAX_FOUND = 1_000
 _MAX_SEARCHED_BYTES = 50_000_000
@@ -75,43 +75,48 @@ def grep(
         RefusedCallError: The expression is malformed, or takes too long.
         UnknownResourceError: There is no such path, or it may not be looked at.
     """
-    sources = _sources(reading, top, glob)
+    texts = _texts(reading, top, glob)
     if fixed or _PLAIN.fullmatch(pattern):
         needle = pattern.encode()
         if not ignore_case or needle.isascii():
-            return _plain(sources, needle, ignore_case=ignore_case, most=most)
+            return _plain(texts, needle, ignore_case=ignore_case, most=most)
         pattern = re.escape(pattern)
-    return _expression(reading, sources, pattern, ignore_case=ignore_case, most=most)
+    return _expression(reading, texts, pattern, ignore_case=ignore_case, most=most)
 
 
-class _Sources:
+class _Text(msgspec.Struct, frozen=True):
+    """A file to search: its path, and its content."""
+
+    path: str
+    data: bytes
+
+
+class _Texts:
     """The texts to search, in order, until there are too many."""
 
-    def __init__(self, reading: Reading, paths: Iterator[PurePosixPath]) -> None:
-        self._reading = reading
-        self._paths = paths
+    def __init__(self, files: Iterator[tuple[PurePosixPath, bytes, bool]]) -> None:
+        self._files = files
         self.truncated = False
 
-    def __iter__(self) -> Iterator[SourceFile]:
+    def __iter__(self) -> Iterator[_Text]:
         left = _MAX_SEARCHED_BYTES
-        for path in self._paths:
-            source = self._reading.find(path)
-            if source is None or source.binary:
+        for path, data, is_head in self._files:
+            if is_binary(data[:SNIFFED_BYTES]):
                 continue
-            left -= len(source.data)
+            left -= len(data)
             if left < 0:
                 self.truncated = True
                 return
-            self.truncated = self.truncated or source.truncated
-            yield source
+            self.truncated = self.truncated or is_head
+            yield _Text(str(path), data)
 
 
-def _sources(reading: Reading, top: PurePosixPath, glob: str) -> _Sources:
+def _texts(reading: Reading, top: PurePosixPath, glob: str) -> _Texts:
     matches = _matcher(glob) if glob else None
     if (reading.confined.root / top).is_dir():  # a link to one too; what it is was noted, and is asked again below
-        walked = reading.walk(top)
-        return _Sources(reading, (path for path in walked if matches is None or matches(path, top)))
-    return _Sources(reading, iter((PurePosixPath(reading.file(top).path),)))
+        return _Texts(reading.contents(top, lambda path: matches is None or matches(path, top)))
+    source = reading.file(top)
+    return _Texts(iter([(top, source.data, source.truncated)]))
 
 
 def _matcher(pattern: str) -> _Matcher:
@@ -132,10 +137,10 @@ class _Matcher:
         return any(glob.matches(below if "/" in glob.pattern else path.name) for glob in self._globs)
 
 
-def _plain(sources: _Sources, needle: bytes, *, ignore_case: bool, most: int) -> Matches:
+def _plain(texts: _Texts, needle: bytes, *, ignore_case: bool, most: int) -> Matches:
     found: list[Match] = []
     wanted = needle.lower() if ignore_case else needle
-    for source in sources:
+    for source in texts:
         data = source.data.lower() if ignore_case else source.data
         if wanted not in data:
             continue
@@ -144,16 +149,16 @@ def _plain(sources: _Sources, needle: bytes, *, ignore_case: bool, most: int) ->
                 if len(found) == most:
                     return Matches(tuple(found), truncated=True)
                 found.append(Match(source.path, number + 1, _line(source, number)))
-    return Matches(tuple(found), sources.truncated)
+    return Matches(tuple(found), texts.truncated)
 
 
-def _line(source: SourceFile, number: int) -> str:
+def _line(source: _Text, number: int) -> str:
     line = source.data.split(b"\n", number + 1)[number]
     return line.rstrip(b"\r").decode("utf-8", "replace")[:_MAX_LINE]
 
 
-def _expression(reading: Reading, sources: _Sources, pattern: str, *, ignore_case: bool, most: int) -> Matches:
-    kept = list(sources)
+def _expression(reading: Reading, texts: _Texts, pattern: str, *, ignore_case: bool, most: int) -> Matches:
+    kept = list(texts)
     question = {
         "do": "grep",
         "pattern": pattern,
@@ -170,4 +175,4 @@ def _expression(reading: Reading, sources: _Sources, pattern: str, *, ignore_cas
     if rows and len(rows[0]) == 1:
         raise RefusedCallError(f"the expression {pattern[:60]!r} is malformed: {rows[0][0]}")
     found = tuple(Match(*row) for row in rows[:most])
-    return Matches(found, truncated=cut or len(rows) > most or sources.truncated)
+    return Matches(found, truncated=cut or len(rows) > most or texts.truncated)

@@ -107,6 +107,10 @@ WITHOUT = {
         lambda patch: patch.setattr(confined, "_check_regular", nothing),
         "is no regular file, or beneath one, as a file",
     ),
+    "what walks leave out": (
+        lambda patch: patch.setattr(paths.Confined, "shown", lambda *_: lambda name, is_directory: True),
+        "an expression over",
+    ),
     "what differences leave out": (lambda patch: patch.setattr(paths.Confined, "refuses", nothing), "the repository's"),
     "filters that are disarmed": (
         lambda patch: patch.setattr(git.Git, "_without_filters", lambda _: ()),

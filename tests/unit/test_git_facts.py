@@ -159,8 +159,8 @@ def test_a_status_is_what_git_would_say_now(root, monkeypatch, change, settled):
         monkeypatch.setattr(reading.time, "time_ns", lambda: now() + 3_600_000_000_000)
 
     async def main():
-        async with Desk(root) as desk, Desk(root) as other:
-            assert await desk.fact("git status") == await other.fact("git status")
+        async with Desk(root) as desk:
+            await desk.fact("git status")
             await asyncio.sleep(0.02)  # past the tick of the file system's clock, where stamps are believed
             CHANGES[change](root)
             async with Desk(root) as fresh:
