@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from preloader.workspace.graph.blocking import blocking_of
 from preloader.workspace.graph.diffs import Change
 from preloader.workspace.graph.facts import BlockingCall
 from preloader.workspace.graph.index import GraphIndex
@@ -140,8 +141,7 @@ def _tests(index: GraphIndex, reached: dict[str, Reached]) -> list[TestToRun]:
 def _blocking(index: GraphIndex, changed: dict[str, Change]) -> list[Blocked]:
     found = []
     for path, change in sorted(changed.items()):
-        facts = index.facts(path)
-        for call in facts.blocking if facts is not None else ():
+        for call in blocking_of(index, path):
             touched = not change.lines or any(first <= call.line <= last for first, last in change.lines)
             found.append(Blocked(path, call, touched))
     return sorted(found, key=lambda one: (not one.touched, one.path, one.call.line))

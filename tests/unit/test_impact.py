@@ -112,6 +112,51 @@ def test_blocking_calls_of_changed_files_are_told_with_whether_they_are_new(tmp_
         assert [(one.path, one.call.line, one.touched) for one in found] == [("a.py", 6, True), ("a.py", 3, False)]
 
 
+HELPED = """
+from shop import store as st
+from shop.store import load as l, fine
+from .near import close
+import shop.store
+def own():
+    fine()
+    open("x")
+def calm():
+    return l
+async def f(self):
+    own()
+    l()
+    st.save()
+    shop.store.save()
+    close()
+    await l()
+    calm(); fine(); unknown.save()
+    thread(own)
+class A:
+    def read(self):
+        time.sleep(1)
+        return self.path.read_text()
+    async def g(self):
+        self.read()
+"""
+
+
+def test_what_blocks_in_a_function_of_the_workspace_is_followed_one_step(tmp_path):
+    store = "import time\ndef load():\n    time.sleep(1)\ndef save():\n    open('x')\ndef fine():\n    return 1\n"
+    files = {"pkg/a.py": HELPED, "pkg/near.py": "from time import sleep as nap\ndef close():\n    nap(1)\n"}
+    with graph_of(tmp_path, files | {"shop/store.py": store, "shop/__init__.py": "", "pkg/__init__.py": ""}) as index:
+        found = [
+            (one.call.line, one.call.call, one.call.function) for one in impact(index, [Change("pkg/a.py")], 9).blocking
+        ]
+        assert found == [
+            (12, "own: open", "f"),
+            (13, "shop.store.load: time.sleep", "f"),
+            (14, "shop.store.save: open", "f"),
+            (15, "shop.store.save: open", "f"),
+            (16, "near.close: time.sleep", "f"),
+            (25, "self.read: read_text", "g"),
+        ]
+
+
 def test_an_impact_is_plain_json(tmp_path):
     with graph_of(tmp_path, FILES) as index:
         found = impact(index, [Change("shop/money.py", ((7, 7),)), Change("gone.py", deleted=True)], 99)

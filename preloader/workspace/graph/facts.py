@@ -50,12 +50,13 @@ class Definition(Struct, frozen=True, array_like=True, omit_defaults=True):
 
 
 class BlockingCall(Struct, frozen=True, array_like=True, omit_defaults=True):
-    """A call that blocks the thread, within an asynchronous function.
+    """A call that blocks the thread.
 
     Attributes:
         line: Where, from 1.
-        call: What is called, by its full name where the imports tell it: ``time.sleep``.
-        function: The asynchronous function around it.
+        call: What is called, by its full name where the imports tell it: ``time.sleep``; with what that calls in turn,
+            where that is what blocks: ``load: open``.
+        function: The function around it.
         certain: Whether the imports prove it; otherwise the method's name alone speaks for it.
     """
 
@@ -63,6 +64,20 @@ class BlockingCall(Struct, frozen=True, array_like=True, omit_defaults=True):
     call: str
     function: str
     certain: bool = True
+
+
+class HelperCall(Struct, frozen=True, array_like=True):
+    """A call that an asynchronous function makes of another that may be of the workspace, without awaiting it.
+
+    Attributes:
+        line: Where, from 1.
+        name: Its full name as the imports tell it; ``.name`` for one of this file, ``self.name`` for a method.
+        function: The asynchronous function around it.
+    """
+
+    line: int
+    name: str
+    function: str
 
 
 class FileFacts(Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -73,6 +88,8 @@ class FileFacts(Struct, frozen=True, array_like=True, omit_defaults=True):
         imports: Its imports, in order.
         definitions: Its definitions, in order.
         blocking: Calls that block within asynchronous functions.
+        helpers: Calls that block within other functions (Python).
+        calls: What asynchronous functions call of those, perhaps of other files (Python).
         uses: Names that may be defined by other files of the same package (Go, Java).
         package: The package that it says it belongs to (Go, Java).
         has_errors: Whether a part of it could not be parsed.
@@ -83,6 +100,8 @@ class FileFacts(Struct, frozen=True, array_like=True, omit_defaults=True):
     imports: tuple[Import, ...] = ()
     definitions: tuple[Definition, ...] = ()
     blocking: tuple[BlockingCall, ...] = ()
+    helpers: tuple[BlockingCall, ...] = ()
+    calls: tuple[HelperCall, ...] = ()
     uses: tuple[str, ...] = ()
     package: str = ""
     has_errors: bool = False

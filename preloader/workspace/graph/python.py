@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from preloader.workspace.graph.facts import FileFacts, Import
 from preloader.workspace.graph.parsing import Source, walk
-from preloader.workspace.graph.python_calls import blocking_calls
+from preloader.workspace.graph.python_calls import blocking_calls, may_block
 from preloader.workspace.graph.reading import Collector, end_of, line_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ def read_python(source: Source) -> FileFacts:
         Interrupted: The budget was spent.
     """
     found = Collector()
-    bound: dict[str, str] = {}  # the full name behind each name that an import binds
+    bound: dict[
+        str, str
+    ] = {}  # the full name behind each name that an import binds; it begins with dots in this package
     coroutines: list[Node] = []
+    functions: list[Node] = []
     for node in walk(source, _BLOCKS.__contains__):
         match node.type:
             case "import_statement":
@@ -60,15 +63,19 @@ def read_python(source: Source) -> FileFacts:
                 found.define(node, name, "method" if found.parent(node) else "function")
                 if not node.start_point.column:
                     bound[name] = f".{name}"  # no longer the builtin of that name
-                if node.child_count and node.child(0).type == "async":
-                    coroutines.append(node)
+                is_coroutine = node.child_count and node.child(0).type == "async"
+                (coroutines if is_coroutine else functions).append(node)
             case "expression_statement" if not node.start_point.column:
                 _constant(source, node, found)
+    blocking, calls = blocking_calls(source, coroutines, bound)
+    helpers, _ = blocking_calls(source, (one for one in functions if may_block(source, one, bound)), bound)
     return FileFacts(
         language="python",
         imports=tuple(found.imports),
         definitions=tuple(found.definitions),
-        blocking=blocking_calls(source, coroutines, bound),
+        blocking=tuple(blocking),
+        helpers=tuple(helpers),
+        calls=tuple(calls),
         has_errors=source.tree.root_node.has_error,
     )
 
@@ -84,8 +91,7 @@ def _imported_from(source: Source, node: Node, found: Collector, bound: dict[str
     module = written.lstrip(".")
     level = len(written) - len(module)
     names = _names(source, node)
-    if not level:
-        bound.update((alias or name, f"{module}.{name}") for name, alias in names)
+    bound.update((alias or name, f"{written}.{name}") for name, alias in names)
     taken = tuple(name for name, _ in names)
     if not names and any(child.type == "wildcard_import" for child in node.named_children):
         taken = ("*",)

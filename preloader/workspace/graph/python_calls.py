@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from preloader.workspace.graph.facts import BlockingCall
+from preloader.workspace.graph.facts import BlockingCall, HelperCall
 from preloader.workspace.graph.parsing import Source, walk
 from preloader.workspace.graph.reading import MAX_NAME, line_of
 
@@ -49,39 +51,74 @@ _PATH_METHODS = frozenset(["open", "read_bytes", "read_text", "write_bytes", "wr
 _PATHS = frozenset({"pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath"})
 _TELLING = _PATH_METHODS - {"open"}  # hardly anything but a path has these
 _BUILTINS = frozenset({"input", "open"})
+_NAMES = {name.rpartition(".")[2] for name in BLOCKING} | _PATH_METHODS
+_HINT = re.compile(rb"\b(?:" + "|".join(sorted(_NAMES)).encode() + rb")\s*\(")
+MAX_CALLS = 1_000
 _OTHER_CODE = frozenset({"class_definition", "function_definition", "lambda"})  # runs when it is called, not here
 
 
-def blocking_calls(source: Source, coroutines: Iterable[Node], bound: Mapping[str, str]) -> tuple[BlockingCall, ...]:
-    """Return the calls within coroutines that block, in the order of the text.
+def blocking_calls(
+    source: Source, functions: Iterable[Node], bound: Mapping[str, str]
+) -> tuple[list[BlockingCall], list[HelperCall]]:
+    """Return the calls within functions that block, and those of others that may, in the order of the text.
 
-    What a coroutine hands to a thread is not called there (``to_thread(open, …)``, a lambda), and what it awaits does
-    not block. A method of a path is certain where the path is made in the same expression.
+    What a function hands to a thread is not called there (``to_thread(open, …)``, a lambda), what it awaits does not
+    block, and a method of a path is certain where the path is made in the same expression.
 
     Args:
         source: The file.
-        coroutines: Its asynchronous functions.
-        bound: The full name behind each name that an import binds.
+        functions: Some of its functions.
+        bound: The full name behind each name that an import or a definition binds.
 
     Raises:
         Interrupted: The budget was spent.
     """
-    return tuple(call for coroutine in coroutines for call in _within(source, coroutine, bound))
+    blocking: list[BlockingCall] = []
+    others: list[HelperCall] = []
+    for function in functions:
+        body = function.child_by_field_name("body")
+        if body is None or len(others) + len(blocking) > MAX_CALLS:
+            continue
+        name = source.field(function, "name")[:MAX_NAME]
+        for call in _calls(source, body):
+            full, certain = _called(source, call, bound)
+            if full:
+                blocking.append(BlockingCall(line_of(call), full, name, certain))
+            elif helper := _helper(source, call, bound):
+                others.append(HelperCall(line_of(call), helper, name))
+    return blocking, others
 
 
-def _within(source: Source, coroutine: Node, bound: Mapping[str, str]) -> Iterable[BlockingCall]:
-    body = coroutine.child_by_field_name("body")
-    if body is None:
-        return
-    function = source.field(coroutine, "name")[:MAX_NAME]
+def may_block(source: Source, function: Node, bound: Mapping[str, str]) -> bool:
+    """Return whether a function may make a call that blocks, by its text: most need no closer look."""
+    renamed = any(full in BLOCKING and not full.endswith(f".{name}") for name, full in bound.items())
+    return renamed or _HINT.search(source.data, function.start_byte, function.end_byte) is not None
+
+
+def _calls(source: Source, body: Node) -> Iterator[Node]:
+    """Yield the calls that a function makes itself and does not await."""
     awaited: set[int] = set()
     for node in walk(source, lambda kind: kind not in _OTHER_CODE, body):
         if node.type == "await":
             awaited.update(child.id for child in node.named_children)
         elif node.type == "call" and node.id not in awaited:
-            name, certain = _called(source, node, bound)
-            if name:
-                yield BlockingCall(line_of(node), name, function, certain)
+            yield node
+
+
+def _helper(source: Source, call: Node, bound: Mapping[str, str]) -> str:
+    """Return the full name of what is called, where it may be of the workspace; else an empty name."""
+    callee = call.child_by_field_name("function")
+    if (
+        callee is None
+        or callee.type not in ("identifier", "attribute")
+        or callee.end_byte - callee.start_byte > MAX_NAME
+    ):
+        return ""
+    name = source.text(callee)
+    if name.startswith(("self.", "cls.")) and name.count(".") == 1:
+        return f"self.{name.partition('.')[2]}"
+    full = _full_name(name, bound)
+    return "" if full.partition(".")[0] in sys.stdlib_module_names else full
 
 
 def _called(source: Source, call: Node, bound: Mapping[str, str]) -> tuple[str, bool]:
