@@ -23,7 +23,7 @@ from preloader.workspace.graph.languages import support_for
 from preloader.workspace.graph.layout import Layout, Probe, discard_from
 from preloader.workspace.graph.packages import Packages
 from preloader.workspace.graph.parsing import Pace, check_stop
-from preloader.workspace.graph.reader import Limits, facts_of, is_regular, read_bytes, stamp_of, unchanged
+from preloader.workspace.graph.reader import Limits, can_be_kept, facts_of, is_regular, read_bytes, stamp_of, unchanged
 from preloader.workspace.graph.store import Stamp, Store, is_damaged
 from preloader.workspace.test_names import is_test, tested_stems
 
@@ -229,6 +229,9 @@ class GraphIndex:
 
     def _look_at(self, path: str, done: Update, stop: threading.Event | None, *, trusting: bool) -> None:
         """Take one file as it is now into the graph."""
+        if not can_be_kept(path):
+            done.left_out += 1
+            return
         known = self._stamps.get(path)
         if support_for(path) is None:
             self._enter_other(path, done)

@@ -144,9 +144,9 @@ def parse(data: bytes, language: str, budget: Budget) -> Source:
             lambda at, _point: data[at : at + _CHUNK_BYTES],
             progress_callback=lambda _offset, _has_error: budget.spent,  # it keeps the interpreter's lock in between
         )
-    except ValueError:  # what the binding raises where there is no tree
+    except ValueError as error:  # what the binding raises where there is no tree
         budget.check()
-        raise
+        raise Interrupted("could not be parsed") from error
     return Source(data, tree, budget)
 
 

@@ -59,10 +59,7 @@ def read_python(source: Source) -> FileFacts:
                 found.define(node, name, "class")
                 found.open(node, name)
             case "function_definition":
-                name = source.field(node, "name")
-                found.define(node, name, "method" if found.parent(node) else "function")
-                if not node.start_point.column:
-                    bound[name] = f".{name}"  # no longer the builtin of that name
+                _function(source, node, found, bound)
                 is_coroutine = node.child_count and node.child(0).type == "async"
                 (coroutines if is_coroutine else functions).append(node)
             case "expression_statement" if not node.start_point.column:
@@ -78,6 +75,13 @@ def read_python(source: Source) -> FileFacts:
         calls=tuple(calls),
         has_errors=source.tree.root_node.has_error,
     )
+
+
+def _function(source: Source, node: Node, found: Collector, bound: dict[str, str]) -> None:
+    name = source.field(node, "name")
+    found.define(node, name, "method" if found.parent(node) else "function")
+    if not node.start_point.column:
+        bound[name] = f".{name}"  # no longer the builtin of that name
 
 
 def _imported(source: Source, node: Node, found: Collector, bound: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ passes those on that changed.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ def reach(
     """
     files = _Files(index, read)
     reached = {change.path: Reached(0, "", files.changed(change)) for change in changes}
-    visits: dict[str, int] = {}
+    visits: Counter[str] = Counter()
     waiting = deque(reached)
     while waiting:
         check()
@@ -59,20 +59,22 @@ def reach(
         here = reached[path]
         for importer, taken in index.importers(path).items():
             before = reached.get(importer)
-            if before is None and len(reached) >= limit:
+            names = files.passed_on(importer, here.names, taken) if before or len(reached) < limit else frozenset()
+            after = _together(before, names)
+            if names == frozenset() or (before is not None and after == before.names):
                 continue
-            after = files.passed_on(importer, here.names, taken)
-            if after is not None and not after:
-                continue
-            if before is not None:
-                after = None if after is None or before.names is None else after | before.names
-                if after == before.names:
-                    continue
-            visits[importer] = visits.get(importer, 0) + 1
-            names = after if visits[importer] < _MAX_VISITS else None
-            reached[importer] = before._replace(names=names) if before else Reached(here.distance + 1, path, names)
+            visits[importer] += 1
+            after = after if visits[importer] < _MAX_VISITS else None
+            reached[importer] = before._replace(names=after) if before else Reached(here.distance + 1, path, after)
             waiting.append(importer)
     return reached
+
+
+def _together(before: Reached | None, names: Names) -> Names:
+    """Return what changes of a file when ``names`` do too."""
+    if before is None or names is None:
+        return names
+    return None if before.names is None else before.names | names
 
 
 class _Files:

@@ -50,6 +50,15 @@ def unchanged(root: Path, path: str, stamp: Stamp) -> bool:
     return same and stat.S_ISREG(now.st_mode) and stamp.mtime_ns + _RACY_NS < stamp.read_ns
 
 
+def can_be_kept(path: str) -> bool:
+    """Return whether a path is text: one with bytes that are no UTF-8 cannot be kept or told."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_regular(root: Path, path: str) -> bool:
     """Return whether there is a regular file of that path, itself no symbolic link."""
     try:
