@@ -20,16 +20,19 @@ def show(console: Console, report: Report, without: Sequence[Without]) -> None:
     """Print the measures, a line each, and what the ranker is worth without each sort of signal."""
     counts = ", ".join(f"{count} to {name}" for name, count in report.sessions.items())
     console.print(f"Sessions: {counts}. Ranges are 95 % intervals, bootstrapped over sessions.", highlight=False)
-    table = Table(box=SIMPLE, padding=0, pad_edge=False)
-    for heading in ("measure", "repository", "value", "95 %", "baseline", "of"):
-        table.add_column(heading, justify="left" if heading in ("measure", "repository") else "right", no_wrap=True)
-    for row in report.rows:
-        table.add_row(
-            row.measure, row.repository, _share(row.value), _range(row), _share(row.baseline), f"{row.n:,.0f}"
-        )
-    console.print(table)
+    for repository in dict.fromkeys(row.repository for row in report.rows):
+        console.print(_measures(repository, [row for row in report.rows if row.repository == repository]))
     if without:
         console.print(_ablation(without))
+
+
+def _measures(repository: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=repository, title_justify="left", title_style="bold", box=SIMPLE, padding=0, pad_edge=False)
+    for heading in ("measure", "value", "95 %", "baseline", "of"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.measure, _share(row.value), _range(row), _share(row.baseline), f"{row.n:,.0f}")
+    return table
 
 
 def _ablation(without: Sequence[Without]) -> Table:

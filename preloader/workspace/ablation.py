@@ -11,7 +11,6 @@ import numpy as np
 
 from preloader.ndarray import NDArray
 from preloader.prediction.trees import BoostedTrees
-from preloader.workspace.learn.evidence import CHANNELS
 from preloader.workspace.learn.features import NAMES, Candidates, candidates
 from preloader.workspace.learn.fitting import Fitters, note_candidates, reading
 from preloader.workspace.learn.habits import Habits
@@ -23,6 +22,19 @@ from preloader.workspace.learn.ranker import Examples, Ranker, first_reads, walk
 RECALLS = (0.6, 0.7)
 _HORIZON = 4
 
+_TREES = 60
+
+_NAMED: dict[str, tuple[str, ...]] = {
+    "the user's words": ("_user",),
+    "the assistant's words": ("_assistant",),
+    "its thinking": ("_thinking",),
+    "searches": ("_search",),
+    "the shell": ("_shell",),
+    "files read": ("_read",),
+    "other tools' results": ("_result",),
+    "calls": ("_call",),
+    "a directory that holds it": ("_directory",),
+}
 _OTHER: dict[str, tuple[str, ...]] = {
     "earlier sessions": ("past_", "follows", "together"),
     "directories and twins": (
@@ -59,17 +71,14 @@ class Without(msgspec.Struct, frozen=True):
 
 def signals() -> dict[str, list[int]]:
     """Return the columns of each sort of signal."""
+    mentions = NAMES[: NAMES.index("seconds")]
     found = {
-        f"mentions: {channel}": [n for n, name in enumerate(NAMES) if name.endswith(f"_{channel}") and n < _mentions()]
-        for channel in CHANNELS
+        f"named in {source}": [n for n, name in enumerate(mentions) if name.endswith(channels)]
+        for source, channels in _NAMED.items()
     }
     for signal, prefixes in _OTHER.items():
         found[signal] = [n for n, name in enumerate(NAMES) if name.startswith(prefixes)]
     return {"": [], **found}
-
-
-def _mentions() -> int:
-    return NAMES.index("seconds")
 
 
 def ablated(cut: Split, fitters: Fitters) -> list[Without]:
@@ -109,7 +118,7 @@ class _Blind:
     def _trees(
         fitters: Fitters, rows: NDArray[np.float32], until: NDArray[np.int64], weights: NDArray[np.float64]
     ) -> BoostedTrees:
-        return fitters.trees(rows, (until < _HORIZON).astype(np.int64), weights)
+        return fitters.trees(rows, (until < _HORIZON).astype(np.int64), weights, trees=_TREES)
 
     def scores(self, found: Candidates) -> NDArray[np.float64]:
         features = found.features.copy()

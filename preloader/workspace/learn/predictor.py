@@ -1,0 +1,74 @@
+"""The learned models at work in one session: fed as the agent goes, asked what to get ready."""
+
+from __future__ import annotations
+
+from preloader.workspace.learn.calls import CallMemory, Proposal
+from preloader.workspace.learn.calls import taught as teach_calls
+from preloader.workspace.learn.features import candidates
+from preloader.workspace.learn.fitting import COLD_FILES, Known
+from preloader.workspace.learn.items import Item
+from preloader.workspace.learn.memory import SessionMemory
+from preloader.workspace.learn.models import Models
+from preloader.workspace.learn.preparing import NEW_FILES_A_STEP, chosen
+from preloader.workspace.learn.ranker import Ranked
+from preloader.workspace.learn.turn import Action
+
+_MOST_ITEMS = 100_000
+
+
+class StepPredictor:
+    """Predicts an agent's next step from its session so far.
+
+    `feed` may take a millisecond, `files` and `calls` take several: all belong off the event loop, one at a time.
+
+    Args:
+        repository: What the habits are kept by; its last part is the workspace's directory.
+        models: What was learned; `preloader.workspace.learn.models.load_models` opens it.
+        known: What the repository's earlier sessions taught; nothing by default.
+    """
+
+    def __init__(self, repository: str, models: Models, known: Known | None = None) -> None:
+        self._known = known or Known()
+        self._models = models
+        self._memory = SessionMemory(repository, self._known.files)
+        self._calls = CallMemory(self._known.calls)
+        self._items: list[Item] = []
+        self._held: set[int] = set()
+        self._new_files = 0
+
+    def feed(self, item: Item) -> None:
+        """Take the next thing that was said, called or returned."""
+        if item.type == "tool_call":
+            self._new_files = 0
+        self._memory.feed(item)
+        self._calls.feed(item)
+        if len(self._items) < _MOST_ITEMS and item.type == "tool_call":
+            self._items.append(item)
+
+    def files(self) -> list[Ranked]:
+        """Return the files to prepare now that were not returned before, the likeliest first.
+
+        At most `NEW_FILES_A_STEP` are returned between two calls; each is likely enough by the models' usual threshold.
+        """
+        found = candidates(self._memory)
+        scores = self._models.ranker.scores(found)
+        room = NEW_FILES_A_STEP - self._new_files
+        new = chosen(found.numbers, scores, self._held, self._models.thresholds.usual, room)
+        self._held.update(new)
+        self._new_files += len(new)
+        likely = dict(zip(found.numbers.tolist(), scores.tolist(), strict=True))
+        return [Ranked(self._memory.book.paths[number], likely[number]) for number in new]
+
+    def actions(self) -> dict[Action, float]:
+        """Return how likely each sort of action is to come next; they sum to 1."""
+        return self._models.actions.predict(self._calls.turn)
+
+    def calls(self, limit: int = 3) -> list[Proposal]:
+        """Return the calls without side effects that are likeliest to come next exactly so, the likeliest first."""
+        cold = self._models.ranker.rank(self._memory, COLD_FILES)
+        return self._models.calls.predict(self._calls, cold, self.actions(), limit)
+
+    def end(self) -> None:
+        """Teach the session to what is known of the repository."""
+        self._memory.taught(self._known.files)
+        teach_calls(self._items, self._known.calls)
