@@ -37,19 +37,19 @@ MAX_CARRIED = MAX_WORD + CONTEXT + 2
 
 _DULL = r"[^\s\"'`/\\.:\x1b]{0,64}+"
 _TOKEN = re.compile(
-    rf"(?P<dull>(?:(?!\(){_DULL}(?:[.:][0-9]{_DULL}){{0,4}}+[.:]?+\s++)++)"  # words, and numbers, that name nothing
-    rf"|{PYTHON}|{BRACKETED}"
+    rf"(?:(?!\(){_DULL}(?:[.:][0-9]{_DULL}){{0,4}}+[.:]?+\s++)*+(?:"  # words, and numbers, that name nothing; then
+    rf"{PYTHON}|{BRACKETED}"
     rf'|"(?P<quoted>[^"\n]{{1,{MAX_SPAN}}}+)"'
     rf"|'(?P<apostrophes>[^'\n]{{1,{MAX_SPAN}}}+)'"
     rf"|`(?P<code>[^`\n]{{1,{MAX_SPAN}}}+)`"
     r"|(?P<quote>[\"'`])"
     rf"|(?P<word>(?:[^\s\"'`]|(?<=\w)'(?=\w)){{1,{MAX_WORD}}}+)"
-    r"|\s++"
+    r"|\s++|\Z)"
 )
 _INTERESTING = re.compile(r"[/\\][^\s/]|[^\s/][/\\]|\x1b|\.[^\W\d]|\.\*|::")
 _ENDS_BRACKETS = re.compile(r"[()\n\"'`]")
 _SPACE = re.compile(r"\s")
-_LINE = ", line "
+_LINE, _LONGEST_LINE = ", line ", 7
 _FORMS: dict[str, Form] = {"quoted": "quoted", "apostrophes": "quoted", "code": "code"}
 
 
@@ -95,23 +95,29 @@ def _scan(text: str, begin: int) -> tuple[list[Named], int]:
     length = len(text)
     for match in _TOKEN.finditer(text, begin):
         kind = match.lastgroup
-        if kind == "dull" or kind is None:
+        if kind is None:
             continue
-        start, end = match.span()
-        if end >= length - 1 and _is_open(text, start, end):
-            return found, start
-        if kind == "quote":
-            if _may_close(text, start):
+        start = match.start(kind)
+        if kind == "word":
+            end = match.end()
+            if end >= length - 1 and _may_go_on(text, start, end):
                 return found, start
-        elif kind == "word":
             if text[start] == "(" and _may_be_bracketed(text, start):
                 return found, start
             if _INTERESTING.search(text, start, end):
-                found += moved(_of_word(match[0], "bare", _before(text, start)), start)
-        else:
-            if text[start] == '"' and _may_be_python(text, start, end, kind):
+                found += moved(_of_word(match[kind], "bare", _before(text, start)), start)
+        elif kind == "quote":
+            if _may_close(text, start):
                 return found, start
-            found += _of_span(match, kind)
+        elif kind == "python_line":
+            start = match.start("python")
+            if match.end() == length and len(match[kind]) < _LONGEST_LINE:
+                return found, start - 1
+            found += moved(python_frame(match["python"], match[kind]), start)
+        else:
+            if kind == "quoted" and _may_be_python(text, start - 1, match.end()):
+                return found, start - 1
+            found += moved(_of_span(kind, match[kind], _before(text, start - 1)), start)
     return found, length
 
 
@@ -125,33 +131,27 @@ def _of_word(word: str, form: Form, before: str) -> list[Named]:
     return found
 
 
-def _of_span(match: re.Match[str], kind: str) -> list[Named]:
-    content = match["python" if kind == "python_line" else kind]
-    begin = match.start() + 1
-    if kind == "python_line":
-        return moved(python_frame(content, match[kind]), begin)
+def _of_span(kind: str, content: str, before: str) -> list[Named]:
     if kind == "bracketed":
-        return moved(bracketed_frame(content) or _scan(content + "\n", 0)[0], begin)
+        return bracketed_frame(content) or _scan(content + "\n", 0)[0]
     form = _FORMS[kind]
     if not _SPACE.search(content):
         may_name = form == "code" or content in NAMES or _INTERESTING.search(content)
-        return moved(_of_word(content, form, _before(match.string, begin - 1)), begin) if may_name else []
+        return _of_word(content, form, before) if may_name else []
     if (path := spaced_path(content)) is not None:
-        return [Named("path", path[0], form, begin, path[1], path[2])]
-    return moved(_scan(content + "\n", 0)[0], begin)
+        return [Named("path", path[0], form, 0, path[1], path[2])]
+    return _scan(content + "\n", 0)[0]
 
 
 def _before(text: str, start: int) -> str:
     return text[max(0, start - CONTEXT) : start]
 
 
-def _is_open(text: str, start: int, end: int) -> bool:
-    """Return whether a word or a frame's line that reaches the end of the text may go on."""
-    if text[start] in "\"'`(" and text[end - 1] in "\"'`)":
+def _may_go_on(text: str, start: int, end: int) -> bool:
+    """Return whether a word that reaches the end of the text, or an apostrophe there, may still go on."""
+    if end - start >= MAX_WORD:
         return False
-    if end == len(text):
-        return end - start < MAX_WORD
-    return text[end] == "'" and text[end - 1].isalnum() and end - start < MAX_WORD
+    return end == len(text) or (text[end] == "'" and text[end - 1].isalnum())
 
 
 def _may_close(text: str, start: int) -> bool:
@@ -162,9 +162,9 @@ def _may_close(text: str, start: int) -> bool:
     return len(inside) <= MAX_SPAN and "\n" not in inside and not inside.startswith(text[start])
 
 
-def _may_be_python(text: str, start: int, end: int, kind: str) -> bool:
-    """Return whether a span in double quotes may still become a frame, or a frame's line number go on."""
-    if kind == "python_line" or not text.startswith("File ", start - 5) or start < 5:
+def _may_be_python(text: str, start: int, end: int) -> bool:
+    """Return whether a span in double quotes may still become a frame."""
+    if not text.startswith("File ", start - 5) or start < 5:
         return False
     return len(text) <= end + len(_LINE) and _LINE.startswith(text[end:])
 
