@@ -54,10 +54,7 @@ _FORMS: dict[str, Form] = {"quoted": "quoted", "apostrophes": "quoted", "code": 
 
 
 class Lexer:
-    """Reads one stream of text.
-
-    Its state is the text carried over and a count, so that a copy of it is cheap; see `copy.copy`.
-    """
+    """Reads one stream of text. What it holds is the text carried over, and a count."""
 
     def __init__(self) -> None:
         self._carried = ""
@@ -104,8 +101,8 @@ def _scan(text: str, begin: int) -> tuple[list[Named], int]:
                 return found, start
             if text[start] == "(" and _may_be_bracketed(text, start):
                 return found, start
-            if _INTERESTING.search(text, start, end):
-                found += moved(_of_word(match[kind], "bare", _before(text, start)), start)
+            if _INTERESTING.search(text, start, end) and (named := _of_word(match[kind], "bare", text, start)):
+                found += moved(named, start)
         elif kind == "quote":
             if _may_close(text, start):
                 return found, start
@@ -117,13 +114,15 @@ def _scan(text: str, begin: int) -> tuple[list[Named], int]:
         else:
             if kind == "quoted" and _may_be_python(text, start - 1, match.end()):
                 return found, start - 1
-            found += moved(_of_span(kind, match[kind], _before(text, start - 1)), start)
+            found += moved(_of_span(kind, match[kind], text, start - 1), start)
     return found, length
 
 
-def _of_word(word: str, form: Form, before: str) -> list[Named]:
-    if (java := java_frame(word)) is not None:
+def _of_word(word: str, form: Form, text: str, start: int) -> list[Named]:
+    """Return what a word names that stands in ``text`` at ``start``, its quote included."""
+    if "(" in word and (java := java_frame(word)) is not None:
         return [java]
+    before = text[max(0, start - CONTEXT) : start]
     found = of_word(word, form, before)
     for one in found:
         if one.line is not None and is_frame(one, word, before):
@@ -131,20 +130,17 @@ def _of_word(word: str, form: Form, before: str) -> list[Named]:
     return found
 
 
-def _of_span(kind: str, content: str, before: str) -> list[Named]:
+def _of_span(kind: str, content: str, text: str, start: int) -> list[Named]:
+    """Return what the inside of a span names that stands in ``text`` at ``start``."""
     if kind == "bracketed":
         return bracketed_frame(content) or _scan(content + "\n", 0)[0]
     form = _FORMS[kind]
     if not _SPACE.search(content):
         may_name = form == "code" or content in NAMES or _INTERESTING.search(content)
-        return _of_word(content, form, before) if may_name else []
+        return _of_word(content, form, text, start) if may_name else []
     if (path := spaced_path(content)) is not None:
         return [Named("path", path[0], form, 0, path[1], path[2])]
     return _scan(content + "\n", 0)[0]
-
-
-def _before(text: str, start: int) -> str:
-    return text[max(0, start - CONTEXT) : start]
 
 
 def _may_go_on(text: str, start: int, end: int) -> bool:

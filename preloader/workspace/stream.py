@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import copy
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -118,7 +117,6 @@ class StreamAnalyzer:
         self._streams: OrderedDict[_Key, _Stream] = OrderedDict()
         self._turns: dict[_Key, asyncio.Lock] = {}
         self._callers: Counter[_Key] = Counter()  # of each turn's lock, those who wait included
-        self._forgotten = 0
 
     def feed(self, chunk: str | bytes, source: Source, *, stream: str = "", last: bool = False) -> list[Mention]:
         """Return what the stream has named up to here, in order, without what was returned before.
@@ -176,34 +174,33 @@ class StreamAnalyzer:
     def forget(self) -> None:
         """Drop every unfinished stream: what it would have named is of no interest any more."""
         self._streams.clear()
-        self._forgotten += 1
 
     async def _in_slices(self, key: _Key, chunk: str | bytes, *, last: bool) -> list[Mention]:
-        """Read ``chunk`` slice by slice, each with a copy of the stream: a slice that is cancelled may run on."""
+        """Read ``chunk`` slice by slice. A slice that is cancelled may run on, on a stream that nobody has any more."""
         mentions = self._make_room(key)
+        stream = self._open(key)
         size = INLINE if self._executor else _SHORT
-        forgotten = self._forgotten
-        for begin in range(0, max(len(chunk), 1), size):
-            draft = copy.deepcopy(self._open(key))
-            ends = last and begin + size >= len(chunk)
-            try:
-                found = await self._run(draft, chunk[begin : begin + size], ends)
-            except asyncio.CancelledError:
-                self._streams.pop(key, None)
-                raise
-            if self._forgotten != forgotten:
-                return []
-            mentions += found
-            self._streams[key] = draft
+        try:
+            for begin in range(0, max(len(chunk), 1), size):
+                mentions += await self._run(stream, chunk[begin : begin + size], last and begin + size >= len(chunk))
+                if self._streams.get(key) is not stream:
+                    return []  # forgotten meanwhile
+        except BaseException:
+            self._drop(key, stream)
+            raise
         if last:
-            self._streams.pop(key, None)
+            self._drop(key, stream)
         return mentions
 
-    async def _run(self, draft: _Stream, part: str | bytes, ends: bool) -> list[Mention]:
+    async def _run(self, stream: _Stream, part: str | bytes, ends: bool) -> list[Mention]:
         if self._executor is not None:
-            return await self._executor.run(_feed, draft, part, ends)
+            return await self._executor.run(_feed, stream, part, ends)
         await asyncio.sleep(0)
-        return draft.feed(part, final=ends)
+        return stream.feed(part, final=ends)
+
+    def _drop(self, key: _Key, stream: _Stream) -> None:
+        if self._streams.get(key) is stream:
+            del self._streams[key]
 
     def _open(self, key: _Key) -> _Stream:
         if key not in self._streams:

@@ -47,7 +47,7 @@ def bracketed_frame(text: str) -> list[Named]:
 
 def java_frame(word: str) -> Named | None:
     """Return the frame's file with the directories of its package, which is how sources lie on the disk."""
-    match = _JAVA.match(word) if "(" in word else None
+    match = _JAVA.match(word)
     if match is None:
         return None
     package = match[1].split(".")[:-2]

@@ -54,6 +54,7 @@ _GREP_CONTEXT = re.compile(r"([^:]*?\.[A-Za-z][A-Za-z0-9]{0,9})-([0-9]{1,7})-")
 _DOTTED = re.compile(r"[A-Za-z_]\w{0,63}(?:\.[A-Za-z_]\w{0,63}){1,12}+")
 _COLONS = re.compile(r"\b[A-Za-z_]\w{0,63}(?:::[A-Za-z_]\w{0,63}){1,12}+")
 _SYMBOL = re.compile(r"([A-Za-z_$][\w$]{2,63}(?:(?:\.|::|#|->)[A-Za-z_$][\w$]{0,63}){0,4}+)(?:\(|$)")
+_JOINT = re.compile(r"::|\.")
 _NUMBERS_ONLY = re.compile(r"[\W\d_]*+")
 _ESCAPE = re.compile(r"\\+[nrtbf]?")
 _IMPORTS = ("import ", "from ", "module ", "package ", " -m ", "use ")
@@ -209,7 +210,7 @@ def _identifiers(word: str, form: Form, before: str) -> list[Named]:
         return [Named(_kind_of_dotted(symbol[1], before, code=True), symbol[1], form, 0)]
     found = []
     for match in _COLONS.finditer(word) if "::" in word else _DOTTED.finditer(word):
-        parts = re.split(r"::|\.", match[0])
+        parts = _JOINT.split(match[0])
         if parts[0] in _NO_MODULES or ("::" not in word and min(map(len, parts)) < 2):
             continue
         if parts[0][0].isupper() or len(parts) > 2 or "::" in word or before.endswith(_IMPORTS):

@@ -80,7 +80,9 @@ def safe(text):
 
 @settings(max_examples=200, deadline=None)
 @given(text=TEXTS.map(safe), sizes=CUTS, source=SOURCES)
-@example(text='File "x.py", line 3', sizes=[1], source="assistant")
+@example(text='File "x.py", line 345', sizes=[1], source="assistant")
+@example(text="at f (/a b/c.js:1:2)", sizes=[1], source="assistant")
+@example(text="don't read 'a b/c.py'", sizes=[1], source="assistant")
 @example(text="a 'b c/d.py' e", sizes=[1], source="assistant")
 @example(text="z/" * 1200 + "a.py ", sizes=[7], source="assistant")
 def test_any_division_into_bytes_names_the_same(text, sizes, source):

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from preloader.errors import ClosedError, ConfigurationError
+from preloader.scheduling.execution import ThreadExecutor
 from preloader.workspace.index import PathIndex
 
 WITHIN_S = 20
@@ -69,6 +70,23 @@ def test_tracked_files_are_kept_though_ignored_and_left_out_when_deleted(tmp_pat
         return set(index.table)
 
     assert run(tmp_path, act, watch=False) == {".gitignore", "a.log", "b.py"}
+
+
+def test_a_tracked_file_that_is_ignored_is_kept_when_it_comes_back(tmp_path):
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.log")
+    git(tmp_path, "add", "-f", ".")
+    (tmp_path / ".gitignore").write_text("*.log\n")
+
+    async def act(index):
+        (tmp_path / "a.log").unlink()
+        await index.changed(["a.log"])
+        assert "a.log" not in index.table
+        write(tmp_path, "a.log", "b.log")
+        await index.changed(["a.log", "b.log"])
+        return set(index.table)
+
+    assert run(tmp_path, act, watch=False) == {".gitignore", "a.log"}
 
 
 def test_what_happens_to_files_is_noticed(root):
@@ -197,13 +215,13 @@ def test_a_repository_configures_nothing_that_runs(tmp_path):
 
 
 def test_nothing_runs_once_it_is_closed(root):
-    async def act(index):
-        return index
-
     async def body():
-        async with PathIndex(root) as index:
+        executor = ThreadExecutor()
+        async with PathIndex(root, executor=executor) as index:
             assert index.statistics().watching
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        await until(lambda: executor.live == 0)
+        await executor.aclose()
         assert not index.statistics().watching
         with pytest.raises(ClosedError):
             await index.refresh()

@@ -123,6 +123,19 @@ def test_a_relative_import_is_read_from_the_files_used_last(resolver):
     assert found(resolver, "../lib/b") == ("relative", ("web/src/lib/b.ts",))
 
 
+def test_the_path_used_last_goes_before_what_lies_nearer():
+    resolver = Resolver(PathTable(PATHS))
+    resolver.recency.touch("web/src/index.ts")
+    resolver.recency.touch("server/src/lib/b.ts")
+    assert found(resolver, "index.ts")[1][:2] == ("web/src/index.ts", "server/src/index.ts")
+
+
+def test_more_parts_that_agree_go_before_recency():
+    resolver = Resolver(PathTable(["tools/lib/b.ts", "web/src/lib/b.ts"]))
+    resolver.recency.touch("tools/lib/b.ts")
+    assert found(resolver, "x/src/lib/b.ts") == ("suffix", ("web/src/lib/b.ts", "tools/lib/b.ts"))
+
+
 def test_more_of_the_path_that_agrees_goes_before_recency(resolver):
     resolver.recency.touch("server/src/lib/b.ts")
     assert found(resolver, "project/web/src/lib/b.ts")[1] == ("web/src/lib/b.ts",)
