@@ -24,6 +24,7 @@ _OPTIONS = (
     *("-c", "diff.orderFile=/dev/null", "-c", "log.showSignature=false", "-c", "gpg.program=/dev/null"),
     *("-c", "blame.ignoreRevsFile=", "-c", "color.ui=never", "-c", "i18n.logOutputEncoding=UTF-8"),
 )
+_SHARED = ("packed-refs", "reftable/tables.list", "config", "shallow", "info/exclude", "info/attributes")
 _FILTER = re.compile(r"filter\.(.+)\.(?:clean|smudge|process|required)", re.IGNORECASE | re.DOTALL)
 _NO_VALUE = re.compile(r"[\n=]")
 _MOST_FILTERS = 100
@@ -134,10 +135,10 @@ def check_repository(root: Path) -> None:
 
 
 def head_files(root: Path) -> list[str]:
-    """Return the files that say where HEAD points, relative to the root where they lie beneath it."""
+    """Return the repository's own files that every command depends on, relative to the root."""
     directory = _git_directory(root)
     common = _pointed_at(directory / "commondir", directory) or directory
-    files = [directory / "HEAD", common / "packed-refs", common / "reftable" / "tables.list", common / "config"]
+    files = [directory / "HEAD", *(common / name for name in _SHARED)]
     head = _text(directory / "HEAD")
     if head.startswith("ref: "):
         reference = head[5:].strip()

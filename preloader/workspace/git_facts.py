@@ -137,7 +137,8 @@ def blame(reading: Reading, path: PurePosixPath, first: int, last: int) -> tuple
     git = Git(reading)
     git.note_head()
     reading.note(index_file(reading.confined.root))
-    reading.note(".gitattributes")
+    for directory in path.parents:
+        reading.note(str(directory / ".gitattributes"))
     last = min(last, lines, first + _MOST_LINES - 1)
     output = git.run("blame", "--no-textconv", "--porcelain", f"-L{first},{last}", "--", str(path))
     return tuple(_blamed(output.stdout.decode("utf-8", "replace")))

@@ -84,14 +84,10 @@ class Confined:
             UnknownResourceError: There is no such regular file.
             LoadError: It cannot be opened.
         """
-        return self._open(path, directory=False)
+        return self._open(path, directory=False)[0]
 
-    def open_directory(self, path: PurePosixPath | str, *, links: bool = True) -> int:
-        """Open a directory for listing and return its descriptor, which the caller closes.
-
-        Args:
-            path: The directory.
-            links: Whether the path may hold links.
+    def open_directory(self, path: PurePosixPath | str) -> tuple[int, PurePosixPath]:
+        """Open a directory for listing; return its descriptor, which the caller closes, and its path without links.
 
         Raises:
             RefusedPathError: It, or what links lead to, may not be looked at.
@@ -99,8 +95,8 @@ class Confined:
             LoadError: It cannot be opened.
         """
         if self.check(str(path)) == _HERE:
-            return self._open_root()
-        return self._open(path, directory=True, links=links)
+            return self._open_root(), _HERE
+        return self._open(path, directory=True)
 
     def resolve(self, text: str) -> PurePosixPath:
         """Return where a path leads: a file or directory that may be looked at, relative to the root, without links.
@@ -117,12 +113,16 @@ class Confined:
             is_directory = (self.root / path).is_dir()
         except OSError as error:
             raise UnknownResourceError(f"there is no file {text!r} beneath {self.root}") from error
-        admitted: list[PurePosixPath] = []
-        os.close(self._open(path, directory=is_directory, admitted=admitted))
-        return admitted[-1]
+        descriptor, real = self._open(path, directory=is_directory)
+        os.close(descriptor)
+        return real
 
     def shown(self, directory: PurePosixPath) -> Callable[[str, bool], bool]:
-        """Return what says of a name in a directory, and whether it is a directory, if a walk shows it."""
+        """Return what says of a name in a directory, and whether it is a directory, if a walk shows it.
+
+        Args:
+            directory: Its path without links, as `open_directory` says.
+        """
         rules = self._ignore.within(directory)
 
         def is_shown(name: str, is_directory: bool) -> bool:
@@ -157,30 +157,21 @@ class Confined:
         self._check_secret(path, text)
         return path
 
-    def _open(
-        self,
-        path: PurePosixPath | str,
-        *,
-        directory: bool,
-        links: bool = True,
-        admitted: list[PurePosixPath] | None = None,
-    ) -> int:
-        """Open what a path leads to, and add where that is to ``admitted``."""
-        checked = self.check(str(path))
+    def _open(self, path: PurePosixPath | str, *, directory: bool) -> tuple[int, PurePosixPath]:
+        """Open what a path leads to, and return where that is, too."""
+        checked = real = self.check(str(path))
         self._check_ignored(checked, str(path), directory=directory)
 
-        def admit(real: PurePosixPath) -> None:
-            if real != checked:
-                if not links:
-                    raise RefusedPathError(f"the path {str(path)!r} is refused: it holds a link")
-                self._check_secret(real, str(path))
-                self._check_ignored(real, str(path), directory=directory)
+        def admit(found: PurePosixPath) -> None:
+            nonlocal real
+            real = found
+            if found != checked:
+                self._check_secret(found, str(path))
+                self._check_ignored(found, str(path), directory=directory)
             if self._lenient:
-                _check_spelling(self.root, real)
-            if admitted is not None:
-                admitted.append(real)
+                _check_spelling(self.root, found)
 
-        return open_confined(self.root, str(checked), directory=directory, admit=admit)
+        return open_confined(self.root, str(checked), directory=directory, admit=admit), real
 
     def _open_root(self) -> int:
         try:

@@ -73,6 +73,9 @@ class Reading:
         name = str(path)
         self.note(name)
         self._note_rules(name.rpartition("/")[0])
+        real = os.path.relpath(os.path.realpath(self.confined.root / name), self.confined.root)
+        if real != name and not real.startswith(".."):  # rules are asked about where a link leads, too
+            self._note_rules(real.rpartition("/")[0])
         source = self._files.load(name)
         self._agree(name, source.stamp)
         return source
@@ -92,9 +95,9 @@ class Reading:
             UnknownResourceError: There is no such directory.
             LoadError: It cannot be listed, or the reading is over.
         """
-        descriptor = self._directory(PurePosixPath(path), links=True)
+        descriptor, real = self._directory(PurePosixPath(path))
         try:
-            return self._listed(descriptor, PurePosixPath(path))
+            return self._listed(descriptor, real)
         finally:
             os.close(descriptor)
 
@@ -149,26 +152,27 @@ class Reading:
         while waiting:
             directory = waiting.pop()
             try:
-                descriptor = self._directory(directory, links=directory == top)
+                descriptor, real = self._directory(directory)
             except UnknownResourceError:
                 if directory == top:
                     raise
-                continue  # gone since its parent was listed, or a link by now
+                continue  # gone since its parent was listed
             try:
-                entries = self._listed(descriptor, directory)
+                entries = self._listed(descriptor, real)
                 waiting += [directory / entry.name for entry in reversed(entries) if entry.kind == "directory"]
                 yield descriptor, directory, [entry.name for entry in entries if entry.kind == "file"]
             finally:
                 os.close(descriptor)
 
-    def _directory(self, path: PurePosixPath, *, links: bool) -> int:
-        """Open a directory, and write it down."""
+    def _directory(self, path: PurePosixPath) -> tuple[int, PurePosixPath]:
+        """Open a directory, write it down, and say where it is without links."""
         self.check_time()
         self.note(str(path))
         self._note_rules(str(path))
-        descriptor = self.confined.open_directory(path, links=links)
+        descriptor, real = self.confined.open_directory(path)
+        self._note_rules(str(real))
         self._agree(str(path), Stamp.of(descriptor))
-        return descriptor
+        return descriptor, real
 
     def _listed(self, descriptor: int, directory: PurePosixPath) -> list[Entry]:
         """Return the entries of an open directory that may be looked at, by name."""

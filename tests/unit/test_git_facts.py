@@ -1,5 +1,6 @@
 import asyncio
 import os
+import subprocess
 import time
 
 import pytest
@@ -250,6 +251,30 @@ def test_filters_that_cannot_be_disarmed_keep_git_from_running(root):
             file.write(f'[filter "f{number}"]\n\tclean = touch x\n')
     with pytest.raises(LoadError, match="configures filters that cannot be disarmed"):
         look(root, "git status")
+
+
+def test_nothing_is_fetched_that_a_partial_clone_lacks(root, tmp_path):
+    """The remote is a program here, which even a configuration that allows it everything does not get run."""
+    write(root, {"big.txt": "committed\n"})
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "big")
+    for name, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::touch {tmp_path}/ran",
+        "protocol.ext.allow": "always",
+        "protocol.allow": "always",
+    }.items():
+        git(root, "config", name, value)
+    blob = subprocess.run(["git", "rev-parse", "HEAD:big.txt"], cwd=root, capture_output=True, text=True).stdout.strip()
+    (root / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    write(root, {"big.txt": "changed\n"})
+    with pytest.raises(LoadError):
+        look(root, "git diff")
+    assert not (tmp_path / "ran").exists()
+    subprocess.run(["git", "diff"], cwd=root, capture_output=True)
+    assert (tmp_path / "ran").exists()  # which git by itself would have done
 
 
 def test_git_takes_nothing_from_this_process_environment(root, tmp_path, monkeypatch):
