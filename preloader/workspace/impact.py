@@ -13,7 +13,7 @@ from preloader.workspace.graph.facts import BlockingCall
 from preloader.workspace.graph.index import GraphIndex
 from preloader.workspace.graph.layout import basename, dirname
 from preloader.workspace.graph.migrations import Migration, migrations
-from preloader.workspace.graph.parsing import check_stop
+from preloader.workspace.graph.parsing import Pace, check_stop
 from preloader.workspace.graph.reach import Reached, reach
 from preloader.workspace.graph.reader import read_bytes
 
@@ -102,7 +102,13 @@ def impact(index: GraphIndex, changes: Iterable[Change], limit: int, stop: threa
         found = read_bytes(index.root, path, index.limits.file_bytes)
         return (found[0] or b"") if found is not None else b""
 
-    reached = reach(index, changed.values(), read, limit + len(changed), lambda: check_stop(stop))
+    pace = Pace()
+
+    def check() -> None:
+        check_stop(stop)
+        pace.keep()
+
+    reached = reach(index, changed.values(), read, limit + len(changed), check)
     dependents = [
         Dependent(path, far.distance, far.via, tuple(sorted(far.names or ())))
         for path, far in reached.items()

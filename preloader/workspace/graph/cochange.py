@@ -46,32 +46,29 @@ class CoChanges:
     """
 
     def __init__(self, commits: Iterable[Commit], now_s: float | None = None) -> None:
-        counted = [commit for commit in commits if commit.files]
-        now_s = now_s if now_s is not None else max((commit.time_s for commit in counted), default=0.0)
-        self._weight: Counter[str] = Counter()
-        self._together: dict[str, Counter[str]] = {}
-        for commit in counted:
-            if len(commit.files) <= MAX_FILES:
-                self._count(commit, now_s)
+        telling = [commit for commit in commits if 0 < len(commit.files) <= MAX_FILES]
+        self._now_s = now_s if now_s is not None else max((commit.time_s for commit in telling), default=0.0)
+        self._commits: dict[str, list[Commit]] = {}
+        for commit in telling:
+            for path in commit.files:
+                self._commits.setdefault(path, []).append(commit)
 
     def together(self, path: str) -> dict[str, float]:
         """Return the share of a file's changes that went with each other file, weighted, best first.
 
         The share of few changes is drawn towards nothing, as by one commit of its own.
         """
-        weight = self._weight[path] + 1.0
-        return {other: worth / weight for other, worth in self._together.get(path, Counter()).most_common()}
-
-    def _count(self, commit: Commit, now_s: float) -> None:
-        age_days = max(0.0, now_s - commit.time_s) / _DAY_S
-        worth = 0.5 ** (age_days / _HALF_LIFE_DAYS)
-        each = worth / max(1, len(commit.files) - 1) ** 0.5  # a pair of a large commit says less
-        for path in commit.files:
-            self._weight[path] += worth
-            counts = self._together.setdefault(path, Counter())
+        counts: Counter[str] = Counter()
+        weight = 1.0
+        for commit in self._commits.get(path, ()):
+            age_days = max(0.0, self._now_s - commit.time_s) / _DAY_S
+            worth = 0.5 ** (age_days / _HALF_LIFE_DAYS)
+            weight += worth
+            each = worth / max(1, len(commit.files) - 1) ** 0.5  # a pair of a large commit says less
             for other in commit.files:
-                if other != path:
-                    counts[other] += each
+                counts[other] += each
+        del counts[path]
+        return {other: worth / weight for other, worth in counts.most_common()}
 
 
 def read_commits(reading: Reading, limit: int) -> list[Commit]:
