@@ -93,6 +93,12 @@ def test_a_graph_on_the_loop_answers_with_gits_history(tmp_path):
         assert done.parsed == 8
         found = await graph.related("shop/cart.py")
         assert "co-changed" in kinds(found)["web/cart.ts"]
+        assert "README.md" not in kinds(found)
+        git(tmp_path, "add", "README.md")
+        write(tmp_path, {"shop/cart.py": "x = 9\n"})
+        git(tmp_path, "commit", "-qam", "read me")
+        await graph.read_history()
+        assert "co-changed" in kinds(await graph.related("shop/cart.py"))["README.md"]
         write(tmp_path, {"shop/cart.py": "from shop import view\n"})
         assert (await graph.update(["shop/cart.py"])).parsed == 1
         assert await graph.imports("shop/cart.py") == {"shop/view.py": ()}
@@ -110,10 +116,9 @@ def test_a_graph_on_the_loop_answers_with_gits_history(tmp_path):
 def test_without_a_repository_nothing_changes_together(tmp_path):
     async def main():
         write(tmp_path, FILES)
-        graph = CodeGraph(tmp_path, InlineExecutor())
-        await graph.build(listed(tmp_path))
-        assert "README.md" not in kinds(await graph.related("shop/cart.py"))
-        await graph.aclose()
+        async with CodeGraph(tmp_path, InlineExecutor()) as graph:
+            await graph.build(listed(tmp_path))
+            assert "README.md" not in kinds(await graph.related("shop/cart.py"))
 
     asyncio.run(main())
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from msgspec import Struct
@@ -56,6 +57,8 @@ class GraphStatistics(Struct, kw_only=True):
 class CodeGraph:
     """Imports, definitions and what follows from them, kept up as files change; all of it read off the loop.
 
+    An asynchronous context manager, which closes it.
+
     Paths are relative to the root, with ``/``. Which files there are is the caller's to say: `build` takes
     all of them, `update` those that changed. What is asked meanwhile is answered from what is known so far. A call that
     is cancelled stops soon after; what it had read is kept.
@@ -96,14 +99,26 @@ class CodeGraph:
         self._closed = False
         self._did = GraphStatistics()
 
+    async def __aenter__(self) -> CodeGraph:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
     async def build(self, paths: Iterable[str]) -> Update:
         """Bring the graph up to all files of the workspace, and read which of them git saw change together."""
         wanted = tuple(paths)
         done = await self._run(lambda index, stop: index.build(wanted, stop))
         self._count(done)
+        await self.read_history()
+        return done
+
+    async def read_history(self) -> None:
+        """Read anew which files git saw change together, as `build` does: after new commits."""
         if self._commits:
             self._changes = await self._run(lambda index, _: self._read_changes(index))
-        return done
 
     async def update(self, paths: Iterable[str]) -> Update:
         """Look at files that may have changed, come or gone; no other is parsed."""
