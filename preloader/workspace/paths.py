@@ -52,6 +52,8 @@ class Confined:
             raise ConfigurationError(f"root must be a directory, not {str(root)!r}", field="root")
         if self.root == Path("/") or any(self.root.is_relative_to(place) for place in _UNFIT_ROOTS):
             raise ConfigurationError(f"root must be a folder of files to work on, not {str(self.root)!r}", field="root")
+        named = Path(os.path.abspath(root))  # noqa: PTH100  # as an agent names it, links and all
+        self._roots = (self.root, named) if named.resolve() == self.root else (self.root,)
         self._refuse = _globs(refuse, "refuse")
         self._allow = _globs(allow, "allow")
         self._ignore = IgnoreRules(self.root)
@@ -149,9 +151,10 @@ class Confined:
             raise RefusedPathError(f"the path {shown(text)} is refused: {reason}")
         path = PurePosixPath(text)
         if path.is_absolute():
-            if text.startswith("//") or not path.is_relative_to(self.root):
+            root = next((root for root in self._roots if path.is_relative_to(root)), None)
+            if root is None or text.startswith("//"):
                 raise RefusedPathError(f"the path {shown(text)} is refused: it leads out of the workspace")
-            path = path.relative_to(self.root)
+            path = path.relative_to(root)
         if any(part.startswith("-") for part in path.parts):
             raise RefusedPathError(f"the path {shown(text)} is refused: a name with a dash before it may be an option")
         self._check_secret(path, text)

@@ -47,6 +47,16 @@ def test_paths_that_may_be_looked_at(root):
         assert confined.resolve(text) == PurePosixPath(path)
 
 
+def test_a_root_that_is_reached_by_a_link_has_two_names(root):
+    link = root.parent / "link"
+    link.symlink_to(root)
+    confined = Confined(link)
+    for text in (f"{link}/src/app.py", f"{root}/src/app.py", "src/app.py"):
+        assert confined.resolve(text) == PurePosixPath("src/app.py")
+    with pytest.raises(RefusedPathError, match="it leads out"):
+        Confined(root).check(f"{link}/src/app.py")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
