@@ -111,6 +111,7 @@ class PathIndex:
 
         Raises:
             ConfigurationError: The root is no directory.
+            LoadError: Its files cannot be listed.
             MissingExtraError: A package of the extra ``workspace`` is not installed.
         """
         self._listing = await self._run(listing_of, self.root)

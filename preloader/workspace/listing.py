@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from preloader.errors import ConfigurationError, require
+from preloader.errors import ConfigurationError, LoadError, require
 from preloader.telemetry import logger
 
 TIMEOUT_S = 60.0
@@ -29,7 +29,11 @@ class Listing(Protocol):
     """Says which files belong to a workspace. Paths are relative to its root, with forward slashes."""
 
     def files(self, below: str = "") -> list[str]:
-        """Return the files beneath a directory."""
+        """Return the files beneath a directory.
+
+        Raises:
+            LoadError: They cannot be listed.
+        """
 
     def kept(self, paths: Iterable[str]) -> list[str]:
         """Return those of ``paths`` that are not ignored."""
@@ -90,9 +94,15 @@ class GitListing:
         self._tracked: set[str] = set()
 
     def files(self, below: str = "") -> list[str]:
-        """Return what is tracked or not ignored, and is there."""
+        """Return what is tracked or not ignored, and is there.
+
+        Raises:
+            LoadError: Git fails, or takes longer than a minute.
+        """
         where = ("--", f":(literal){below}") if below else ()
-        _, listed = _git(self._root, "ls-files", "-t", "-c", "-o", "-d", "--exclude-standard", "-z", *where)
+        code, listed = _git(self._root, "ls-files", "-t", "-c", "-o", "-d", "--exclude-standard", "-z", *where)
+        if code:
+            raise LoadError(f"git cannot list the files of {self._root}: see what `git status` says there")
         found: dict[str, None] = {}
         removed: set[str] = set()
         for entry in _texts(listed):

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from preloader.errors import ClosedError, ConfigurationError
-from preloader.scheduling.execution import ThreadExecutor
+from preloader.errors import ClosedError, ConfigurationError, LoadError
+from preloader.scheduling.execution import InlineExecutor, ThreadExecutor
 from preloader.workspace.index import PathIndex
 
 WITHIN_S = 20
@@ -185,6 +185,34 @@ def test_a_root_that_is_none(tmp_path):
 
     with pytest.raises(ConfigurationError, match="is no directory"):
         run(tmp_path / "missing", act)
+
+
+def test_a_repository_that_git_cannot_read_is_an_error_and_no_empty_index(tmp_path):
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.py")
+    git(tmp_path, "add", ".")
+
+    async def act(index):
+        whole = (tmp_path / ".git/index").read_bytes()
+        (tmp_path / ".git/index").write_bytes(b"damaged")
+        with pytest.raises(LoadError, match="git cannot list"):
+            await index.refresh()
+        assert list(index.table) == ["a.py"]
+        (tmp_path / ".git/index").write_bytes(whole)
+
+    run(tmp_path, act, watch=False)
+    (tmp_path / ".git/index").write_bytes(b"damaged")
+    with pytest.raises(LoadError, match="git cannot list"):
+        run(tmp_path, act, watch=False)
+
+
+def test_a_virtual_clock_needs_no_threads(root):
+    async def act(index):
+        write(root, "src/new.py")
+        await index.changed(["src/new.py"])
+        return set(index.table)
+
+    assert run(root, act, watch=False, executor=InlineExecutor()) == KEPT | {"src/new.py"}
 
 
 def test_a_directory_that_its_repository_ignores_is_walked(tmp_path):
