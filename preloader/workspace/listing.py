@@ -52,8 +52,8 @@ def listing_of(root: Path) -> Listing:
     if not root.is_dir():
         raise ConfigurationError(f"{str(root)!r} is no directory: a workspace is indexed from its root", field="root")
     inside, said = _git(root, "rev-parse", "--is-inside-work-tree")
-    is_tracked = inside == 0 and said == b"true\n" and _git(root, "check-ignore", "-q", ".")[0] == _NONE_IGNORED
-    return GitListing(root) if is_tracked else WalkListing(root)
+    is_ignored = inside == 0 and _git(root, "check-ignore", "--no-index", "-q", ".")[0] == 0
+    return GitListing(root) if said == b"true\n" and not is_ignored else WalkListing(root)
 
 
 def _git(root: Path, *words: str, given: bytes = b"") -> tuple[int, bytes]:
