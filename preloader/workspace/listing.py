@@ -9,11 +9,12 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
-from preloader.errors import ConfigurationError, LoadError, require
+from preloader.errors import ConfigurationError, LoadError
 from preloader.telemetry import logger
+from preloader.workspace.ignore import IgnoreRules
 
 TIMEOUT_S = 60.0
 _OTHER, _REMOVED = "?", "R"  # tags of ``git ls-files -t``
@@ -47,7 +48,6 @@ def listing_of(root: Path) -> Listing:
 
     Raises:
         ConfigurationError: It is no directory.
-        MissingExtraError: There is no git, and ``pathspec`` is not installed.
     """
     if not root.is_dir():
         raise ConfigurationError(f"{str(root)!r} is no directory: a workspace is indexed from its root", field="root")
@@ -61,7 +61,8 @@ def _git(root: Path, *words: str, given: bytes = b"") -> tuple[int, bytes]:
 
     Nothing runs that a repository configures, and no lock is taken that the user's own git could wait for.
     """
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment = inherited | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             [*_GIT, *words], cwd=root, env=environment, input=given, capture_output=True, timeout=TIMEOUT_S
@@ -138,15 +139,11 @@ class WalkListing:
 
     Args:
         root: The directory to walk.
-
-    Raises:
-        MissingExtraError: ``pathspec`` is not installed.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._pathspec = require("pathspec", "workspace")
-        self._rules: dict[str, Any] = {}
+        self._rules = IgnoreRules(root)
 
     def files(self, below: str = "") -> list[str]:
         """Return the files beneath a directory that are not ignored, nor lie in one that is."""
@@ -156,61 +153,33 @@ class WalkListing:
         waiting = [below]
         while waiting:
             directory = waiting.pop()
+            rules = self._rules.within(PurePosixPath(directory))
             for name, is_directory in self._entries(directory):
-                path = f"{directory}/{name}" if directory else name
-                if self._is_ignored_in(path, is_directory=is_directory):
-                    continue
-                (waiting if is_directory else found).append(path)
+                if not rules.ignores(name, is_directory=is_directory):
+                    (waiting if is_directory else found).append(f"{directory}/{name}" if directory else name)
         return found
 
     def kept(self, paths: Iterable[str]) -> list[str]:
         """Return those of ``paths`` that are not ignored."""
-        return [path for path in paths if not self._is_ignored(path, is_directory=False)]
+        return [path for path in paths if path.isprintable() and not self._is_ignored(path, is_directory=False)]
 
     def refresh(self) -> None:
-        """Read the ``.gitignore`` files again when they are next needed."""
-        self._rules.clear()
+        """Do nothing: what is ignored is read again where it changed."""
 
     def _entries(self, directory: str) -> list[tuple[str, bool]]:
         try:
             with os.scandir(self._root / directory) as entries:
-                return sorted(
-                    (entry.name, entry.is_dir(follow_symlinks=False))
-                    for entry in entries
-                    if _is_file_or_directory(entry) and entry.name.isprintable()
-                )
+                found = [entry for entry in entries if entry.name.isprintable() and _is_file_or_directory(entry)]
+                named = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
         except OSError as error:
             logger.debug("%s is not indexed: %s", self._root / directory, error)
             return []
+        return [(name, is_directory) for name, is_directory in named if not is_directory or name not in SKIPPED]
 
     def _is_ignored(self, path: str, *, is_directory: bool) -> bool:
-        """Return whether ``path``, or a directory that it lies in, is ignored."""
-        parts = path.split("/")
-        outer = ("/".join(parts[:end]) for end in range(1, len(parts)))
-        return any(self._is_ignored_in(one, is_directory=True) for one in outer) or self._is_ignored_in(
-            path, is_directory=is_directory
-        )
-
-    def _is_ignored_in(self, path: str, *, is_directory: bool) -> bool:
-        """Return whether the directories around say so; the innermost that has something to say decides."""
-        parts = path.split("/")
-        if is_directory and parts[-1] in SKIPPED:
-            return True
-        for begin in range(len(parts) - 1, -1, -1):
-            rules = self._rules_of("/".join(parts[:begin]))
-            inner = "/".join(parts[begin:]) + "/" * is_directory
-            if rules is not None and (said := rules.check_file(inner).include) is not None:
-                return bool(said)
-        return False
-
-    def _rules_of(self, directory: str) -> Any:
-        if directory not in self._rules:
-            try:
-                lines = (self._root / directory / ".gitignore").read_text(errors="replace").splitlines()
-            except OSError:
-                lines = []
-            self._rules[directory] = self._pathspec.GitIgnoreSpec.from_lines(lines) if lines else None
-        return self._rules[directory]
+        parts = PurePosixPath(path)
+        directories = parts.parts if is_directory else parts.parts[:-1]
+        return not SKIPPED.isdisjoint(directories) or self._rules.ignores(parts, is_directory=is_directory)
 
 
 def _is_file_or_directory(entry: os.DirEntry[str]) -> bool:

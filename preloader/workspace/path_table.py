@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
-from fnmatch import fnmatchcase
 
-MOST_ALTERNATIVES = 32
-_BRACES = re.compile(r"\{([^{}]{0,200})\}")
+from preloader.workspace.globs import Glob, braces
+
 _SEPARATORS = re.compile(r"[_\-\s]")
 
 
@@ -107,15 +106,17 @@ class PathTable:
         One without a slash matches names in any directory. After ``most_looked_at`` paths it gives up, because patterns
         come from outside and the event loop waits.
         """
-        found: dict[str, None] = {}
+        try:
+            patterns = [Glob(one if "/" in one else f"**/{one}") for one in braces(pattern)]
+        except ValueError:
+            return []  # longer, or of more alternatives, than anyone means
         looked_at = itertools.count()
-        for one in _alternatives(pattern):
-            parts = one.split("/") if "/" in one else ["**", one]
-            start = "/".join(itertools.takewhile(lambda part: not set(part) & set("*?["), parts[:-1]))
-            for path in self.below(start):
+        found: dict[str, None] = {}
+        for one in patterns:
+            for path in self.below(_without_wildcards(one.pattern)):
                 if next(looked_at) >= most_looked_at or len(found) >= limit:
                     return list(found)
-                if _matches(path.split("/"), parts):
+                if one.matches(path):
                     found[path] = None
         return list(found)
 
@@ -137,33 +138,6 @@ class PathTable:
             del self._directories[directory][inner]
 
 
-def _alternatives(pattern: str) -> list[str]:
-    """Return the patterns without braces that ``pattern`` stands for."""
-    waiting: list[str] = [pattern]
-    plain: list[str] = []
-    while waiting and len(plain) + len(waiting) <= MOST_ALTERNATIVES:
-        one = waiting.pop(0)
-        braces = _BRACES.search(one)
-        if braces is None:
-            plain.append(one)
-        else:
-            waiting += [one[: braces.start()] + choice + one[braces.end() :] for choice in braces[1].split(",")]
-    return plain
-
-
-def _matches(names: list[str], parts: list[str]) -> bool:
-    """Return whether a path's names match a pattern's parts, going back to the last ``**`` only (never exponential)."""
-    at = part = 0
-    retry_at, retry_part = -1, -1
-    while at < len(names):
-        if part < len(parts) and parts[part] == "**":
-            retry_at, retry_part = at, part
-            part += 1
-        elif part < len(parts) and fnmatchcase(names[at], parts[part]):
-            at, part = at + 1, part + 1
-        elif retry_part >= 0:
-            retry_at += 1
-            at, part = retry_at, retry_part + 1
-        else:
-            return False
-    return all(rest == "**" for rest in parts[part:])
+def _without_wildcards(pattern: str) -> str:
+    """Return the directory in which whatever matches lies."""
+    return "/".join(itertools.takewhile(lambda part: not set(part) & set("*?["), pattern.split("/")[:-1]))

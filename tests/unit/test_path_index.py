@@ -226,6 +226,19 @@ def test_a_directory_that_its_repository_ignores_is_walked(tmp_path):
     assert run(tmp_path / "scratch", act, watch=False) == ["a.py"]
 
 
+def test_the_index_is_of_its_root_whatever_repository_the_environment_names(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        write(tmp_path, f"{name}/{name}.py")
+        git(tmp_path / name, "init", "-q")
+        git(tmp_path / name, "add", ".")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "two/.git"))
+
+    async def act(index):
+        return list(index.table)
+
+    assert run(tmp_path / "one", act, watch=False) == ["one.py"]
+
+
 def test_a_repository_configures_nothing_that_runs(tmp_path):
     git(tmp_path, "init", "-q")
     write(tmp_path, "a.py")
