@@ -10,7 +10,7 @@ from preloader.workspace.path_table import PathTable
 from preloader.workspace.resolve import Resolver
 from preloader.workspace.stream import StreamAnalyzer
 
-LENGTH = 60_000
+LENGTH = 30_000
 UNITS = [
     *"a/.[({*:\\-@'`\"#$\x1b\n\ud800",
     *(
