@@ -49,7 +49,7 @@ def watch(root: Path, stop: Stop, tell: Callable[[Collection[str]], None]) -> No
         OSError: The system watches no more directories.
     """
     watchfiles = require("watchfiles", "workspace")
-    prefix = len(str(root)) + 1
+    prefix = len(str(root).rstrip("/")) + 1
 
     def is_wanted(change: Any, path: str) -> bool:
         inner = path[prefix:].replace("\\", "/")
