@@ -147,7 +147,7 @@ def fact_case(tmp_path: Path, gate: Gate) -> Case:
 
 
 def tool_case(tmp_path: Path, gate: Gate) -> Case:
-    key = 'tool:grep {"path": "x.bin", "pattern": "x+"}'
+    key = 'tool:grep {"path": "x.bin", "pattern": "xx"}'
     case = workspace_case(tmp_path, lambda files: ToolProvider(ToolCatalogue.builtin(), files), key)
     case.unknown = key.replace("x.bin", "x.biny")
     return case

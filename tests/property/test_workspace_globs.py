@@ -51,7 +51,7 @@ def within(pattern, name):
 
 
 @given(PATTERNS, PATHS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_glob_matches_what_trying_everything_finds(pattern, path):
     assert Glob("/".join(pattern)).matches("/".join(path)) == by_trying(tuple(pattern), tuple(path))
 
@@ -107,7 +107,7 @@ def tree(tmp_path_factory):
 
 
 @given(st.lists(LINES, max_size=6), st.lists(LINES, max_size=3))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_rules_ignore_what_git_ignores(tree, top, nested):
     (tree / ".gitignore").write_text("\n".join(top) + "\n")
     (tree / "a/.gitignore").write_text("\n".join(nested) + "\n")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -61,16 +62,34 @@ def test_too_much_output_ends_it():
     assert len(output.stdout) == 5_000
 
 
-def test_too_long_a_run_ends_it_and_what_it_started(tmp_path):
+def test_too_long_a_run_ends_it():
+    with pytest.raises(LoadTimeoutError, match=r"took longer than 0.2 s"):
+        program("import time; time.sleep(600)", timeout_s=0.2).run()
+
+
+def test_killing_it_ends_what_it_started(tmp_path):
+    pid_file = tmp_path / "pid"
     script = f"""
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-I", "-c", "import time; time.sleep(600)"])
-open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
+open({str(pid_file)!r}, "w").write(str(child.pid))
 time.sleep(600)
 """
-    with pytest.raises(LoadTimeoutError, match=r"took longer than 1.5 s"):
-        program(script, timeout_s=1.5).run()
-    await_death(int((tmp_path / "pid").read_text()))
+    one, ended = program(script, timeout_s=60.0), []
+
+    def run():
+        with pytest.raises(LoadError, match="nobody waited for it"):
+            one.run()
+        ended.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not (pid_file.exists() and pid_file.read_text()):
+        time.sleep(0.002)
+    one.kill()
+    thread.join()
+    assert ended
+    await_death(int(pid_file.read_text()))
 
 
 def test_what_it_left_behind_ends_with_it(tmp_path):

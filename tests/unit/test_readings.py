@@ -30,6 +30,12 @@ def settled(monkeypatch):
     monkeypatch.setattr(reading_module.time, "time_ns", lambda: now() + 3_600_000_000_000)
 
 
+def change(root, files):
+    """Write files, past the tick of the clock in which they were made."""
+    time.sleep(0.02)
+    write(root, files)
+
+
 def read(root):
     return Reading(SourceFiles(Confined(root)), {}, 10.0)
 
@@ -74,7 +80,7 @@ def test_equal_stamps_prove_an_equal_result_once_settled(root, settled):
     reading = read(root)
     list(reading.contents(reading_module._HERE, lambda path: True))
     assert verdict(root, reading) is Verdict.SAME
-    write(root, {"src/deep/c.py": "C"})
+    change(root, {"src/deep/c.py": "C"})
     assert verdict(root, reading) is Verdict.CHANGED
 
 
@@ -109,7 +115,7 @@ def test_what_comes_after_the_look_and_goes_after_the_reading_proves_nothing(roo
 def test_a_file_that_is_read_twice_and_changed_in_between_proves_nothing(root, settled):
     reading = read(root)
     reading.file("a.py")
-    write(root, {"a.py": "A"})
+    change(root, {"a.py": "A"})
     list(reading.contents(reading_module._HERE, lambda path: True))
     assert verdict(root, reading) is Verdict.CHANGED
 
@@ -119,11 +125,11 @@ def test_a_link_and_what_it_leads_to_both_count(root, settled):
     reading = read(root)
     assert reading.file("link.py").data == b"b"
     assert verdict(root, reading) is Verdict.SAME
-    write(root, {"src/b.py": "B"})
+    change(root, {"src/b.py": "B"})
     assert verdict(root, reading) is Verdict.CHANGED
     again = read(root)
     again.file("link.py")
-    write(root, {"src/.gitignore": "b.py"})
+    change(root, {"src/.gitignore": "b.py"})
     assert verdict(root, again) is Verdict.CHANGED
     again = read(root)
     with pytest.raises(RefusedPathError):
@@ -137,7 +143,7 @@ def test_what_was_not_there_counts_too(root, settled):
     reading = read(root)
     assert reading.find("absent.py") is None
     assert verdict(root, reading) is Verdict.SAME
-    write(root, {"absent.py": ""})
+    change(root, {"absent.py": ""})
     assert verdict(root, reading) is Verdict.CHANGED
 
 

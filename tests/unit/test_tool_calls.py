@@ -27,6 +27,12 @@ FILES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A busy machine may take long to start an interpreter."""
+    monkeypatch.setattr(search, "_EXPRESSION_S", 30.0)
+
+
 @pytest.fixture
 def root(tmp_path):
     write(tmp_path, FILES)
