@@ -1,5 +1,7 @@
 """What a session names is found again, counted, and turned into candidates; and what comes of preparing them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,13 @@ from preloader.workspace.learn.call_habits import CallHabits, template_of
 from preloader.workspace.learn.calls import CallMemory, proposals
 from preloader.workspace.learn.calls import taught as teach_calls
 from preloader.workspace.learn.features import NAMES, candidates
+from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.habits import Habits
 from preloader.workspace.learn.items import Item
 from preloader.workspace.learn.memory import SessionMemory
 from preloader.workspace.learn.models import load_models
 from preloader.workspace.learn.path_book import PathBook
+from preloader.workspace.learn.predictor import StepPredictor
 from preloader.workspace.learn.preparing import Step, prepare, threshold_for
 from preloader.workspace.learn.ranker import Ranked
 from preloader.workspace.learn.tokens import identifiers, path_tokens, words
@@ -230,3 +234,44 @@ def test_a_file_that_holds_no_models_is_refused(tmp_path) -> None:
     np.savez(path, header=np.frombuffer(b'{"version": 99}', np.uint8))
     with pytest.raises(BundleError, match=r"models\.npz"):
         load_models(path)
+
+
+MODELS = Path(__file__).parents[2] / "models" / "workspace" / "models.npz"
+
+
+def test_the_shipped_models_prepare_the_file_that_is_asked_for() -> None:
+    known = Known()
+    predictor = StepPredictor("owner/shop", load_models(MODELS), known)
+    predictor.feed(Item("user_text", text="The cart counts wrongly."))
+    predictor.feed(call("Grep", pattern="count_items", path="src"))
+    predictor.feed(result("src/cart.py:12:def count_items():\nsrc/other.py:3:count_items()"))
+    predictor.feed(Item("assistant_text", text="Let me read `src/cart.py`."))
+    files = predictor.files()
+    assert files[0].path == "src/cart.py"
+    assert "src/cart.py" not in {one.path for one in predictor.files()}
+    actions = predictor.actions()
+    assert max(actions, key=lambda action: actions[action]) == "read"
+    assert sum(actions.values()) == pytest.approx(1)
+    calls = predictor.calls()
+    assert len(calls) == 3
+    assert ("Read", {"file_path": "src/cart.py"}) in [(one.tool, one.arguments) for one in calls]
+    predictor.feed(call("Read", "r", file_path="src/cart.py"))
+    predictor.end()
+    assert known.files.read["src/cart.py"] == 1
+    assert known.calls.calls == 2
+
+
+def test_only_so_many_files_are_prepared_between_two_calls() -> None:
+    predictor = StepPredictor("owner/shop", load_models(MODELS))
+    wanted = [f"src/part{number}.py" for number in range(9)]
+
+    def asked() -> int:
+        count = 0
+        for path in wanted:
+            predictor.feed(Item("thinking", text=f"Let me read {path}"))
+            count += len(predictor.files())
+        return count
+
+    assert asked() == 5
+    predictor.feed(call("Bash", command="ls"))
+    assert 0 < asked() <= 4
