@@ -12,6 +12,7 @@ from rich.console import Console
 from preloader.cli.histories import progress
 from preloader.errors import ConfigurationError, HistoryError
 from preloader.history import ReadReport
+from preloader.workspace.learn.items import Split, read_recordings, split
 
 
 def register(app: typer.Typer) -> None:
@@ -44,17 +45,9 @@ def evaluate(
     from preloader.workspace.ablation import ablated
     from preloader.workspace.evaluate import evaluate_workspace
     from preloader.workspace.learn.fitting import Fitters
-    from preloader.workspace.learn.items import read_recordings, split
     from preloader.workspace.learn.models import save_models
 
-    report = ReadReport()
-    recordings = [one for path in sessions for one in read_recordings(path, report)]
-    if not recordings:
-        raise HistoryError(f"{', '.join(map(str, sessions))}: holds no session")
-    cut = split(recordings)
-    cut = cut.to_choose() if choose else cut
-    if not cut.fit or not cut.validation or not cut.test:
-        raise ConfigurationError(f"{len(recordings)} sessions are too few to fit, to choose and to test")
+    cut = _cut(sessions, choose)
     fitters = Fitters(fit_trees, fit_words)
     with progress("following sessions", 2 * (len(cut.fit) + len(cut.validation) + len(cut.test))) as advance:
         figures, learned = evaluate_workspace(
@@ -69,3 +62,14 @@ def evaluate(
         print(msgspec.json.format(msgspec.json.encode({**msgspec.to_builtins(figures), "ablation": without})).decode())
     else:
         show(Console(), figures, without)
+
+
+def _cut(paths: list[Path], choose: bool) -> Split:
+    report = ReadReport()
+    recordings = [one for path in paths for one in read_recordings(path, report)]
+    if not recordings:
+        raise HistoryError(f"{', '.join(map(str, paths))}: holds no session")
+    cut = split(recordings).to_choose() if choose else split(recordings)
+    if not cut.fit or not cut.validation or not cut.test:
+        raise ConfigurationError(f"{len(recordings)} sessions are too few to fit, to choose and to test")
+    return cut

@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from preloader.cli import build
+from preloader.cli.workspace import evaluate
+from preloader.errors import ConfigurationError, HistoryError
 from preloader.history import ReadReport
 from preloader.learning.boosting import fit_trees, fit_words
 from preloader.workspace.evaluate import evaluate_workspace
@@ -101,3 +103,13 @@ def test_the_command_prints_the_rows(sessions: Path, tmp_path: Path) -> None:
     wanted |= {"exact_call_top1", "exact_call_top3", "time_saved"}
     assert wanted <= {row["measure"] for row in rows}
     assert plot.stat().st_size > 1_000
+
+
+def test_too_few_sessions_are_said_to_be_too_few(sessions: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(sessions.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(ConfigurationError, match="2 sessions are too few"):
+        evaluate([few])
+    few.write_text("")
+    with pytest.raises(HistoryError, match="holds no session"):
+        evaluate([few])

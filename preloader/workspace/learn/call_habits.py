@@ -21,11 +21,6 @@ class Template(msgspec.Struct, frozen=True):
     tool: str
     arguments: str
 
-    @property
-    def slots(self) -> int:
-        """How many of its slots are open."""
-        return sum(slot in self.arguments for slot in _SLOTS)
-
     def filled(self, recent: Sequence[str]) -> dict[str, Any] | None:
         """Return the arguments with the files used last; nothing if there are too few."""
         text = self.arguments
@@ -64,7 +59,6 @@ class CallHabits:
     Attributes:
         calls: How many were learned.
         made: How often each template was called.
-        sessions: In how many sessions.
         after: How often each template followed what sort of call.
         reads: How often each part of a file was read: the arguments besides the path, as JSON, by path.
     """
@@ -72,10 +66,8 @@ class CallHabits:
     def __init__(self) -> None:
         self.calls = 0
         self.made: Counter[Template] = Counter()
-        self.sessions: Counter[Template] = Counter()
         self.after: dict[str, Counter[Template]] = defaultdict(Counter)
         self.reads: dict[str, Counter[str]] = defaultdict(Counter)
-        self._this: set[Template] = set()
 
     def learn(self, before: str, tool: str, arguments: Mapping[str, Any], recent: Sequence[str]) -> None:
         """Take one call.
@@ -90,13 +82,7 @@ class CallHabits:
         self.calls += 1
         self.made[template] += 1
         self.after[before][template] += 1
-        self._this.add(template)
         file = arguments.get("file_path")
         if tool == "Read" and isinstance(file, str):
             rest = {name: value for name, value in arguments.items() if name != "file_path"}
             self.reads[file][json.dumps(rest, sort_keys=True)] += 1
-
-    def end_session(self) -> None:
-        """The session is over."""
-        self.sessions.update(self._this)
-        self._this.clear()

@@ -107,7 +107,6 @@ def taught(items: Sequence[Item], habits: CallHabits) -> None:
             before = memory.turn.signatures[-1] if memory.turn.signatures else "^"
             habits.learn(before, item.tool, item.arguments, memory.recent)
         memory.feed(item)
-    habits.end_session()
 
 
 def proposals(memory: CallMemory, cold: Sequence[Ranked]) -> list[Proposal]:

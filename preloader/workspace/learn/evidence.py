@@ -39,11 +39,6 @@ _COLUMNS: dict[str, float] = {
 }
 
 
-def channel_number(channel: Channel) -> int:
-    """Return a channel's column."""
-    return _NUMBER[channel]
-
-
 class Grown:
     """A float array of rows that grows as rows are added.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from preloader.ndarray import NDArray
 from preloader.workspace.learn.activation import Activation
-from preloader.workspace.learn.evidence import NEVER, Channel, Evidence, Grown
+from preloader.workspace.learn.evidence import CHANNELS, NEVER, Channel, Evidence, Grown
 from preloader.workspace.learn.habits import Habits
 from preloader.workspace.learn.intent import Intent
 from preloader.workspace.learn.items import Item
@@ -26,6 +26,7 @@ SEARCHING = frozenset(("Grep", "Glob"))
 SHELL = "Bash"
 _FILE_ARGUMENTS = ("file_path", "notebook_path")
 _CHANNEL: dict[str, Channel] = {"user_text": "user", "assistant_text": "assistant", "thinking": "thinking"}
+_CALL = CHANNELS.index("call")
 _DIRECTORY = re.compile(r"\s*cd\s+([^\s;&|]+)")
 _LISTED = re.compile(r"(?:^|[;&|]\s*)(?:ls|tree)\s+(?:-\S+\s+)*([^\s;|&<>]+)")
 _RELATIVE_IMPORT = re.compile(r"""["'](\.\.?/[^"'\n]{1,200})["']""")
@@ -145,7 +146,7 @@ class SessionMemory:
             return
         text = json.dumps({key: value for key, value in item.arguments.items() if key != "description"})
         for number in self._name(path_tokens(text.replace("\\n", " ")), "call", call.directory):
-            if self.evidence.of("certainty", number + 1)[number, 7] == 1:
+            if self.evidence.of("certainty", number + 1)[number, _CALL] == 1:
                 self._touched.upto(number + 1)[number, 0] = self.step
         self._learn_pattern(call)
         self.activation.hear_symbols(text, "returned", 0.7)
