@@ -78,6 +78,15 @@ class HintDesk:
             channel.close()
             self.counts.update(channel.counts)
 
+    def retract(self, keys: Collection[str], reason: str) -> None:
+        """Withdraw what hints on these keys started; those under way are considered first, so that none comes after."""
+        self._take()
+        for key in keys:
+            preload = self._speculation.of(key)
+            if preload is not None and preload.slot is None:
+                self._speculation.withdraw(preload, reason)
+        self._speculation.pump()
+
     def totals(self) -> Counter[str]:
         """Return what was counted, open channels included."""
         return sum((channel.counts for channel in self._inbox.channels), Counter(self.counts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -279,6 +279,15 @@ class PreloadManager:
             ValueError: The probability, the steps or the time to live are out of range.
         """
         return self._hints.post(key, probability, steps, ttl_s)
+
+    def retract(self, keys: Collection[str], reason: str = "retracted", *, user: str = "", session: str = "") -> None:
+        """Say that hints on these keys no longer hold, nor what was predicted for a session if one is named.
+
+        What they started, and nobody needed so far, is dropped from its queue, cancelled in flight, or wasted.
+        """
+        self._desk.retract(keys, reason)
+        if session:
+            self._speculation.withdraw_of(user, session, reason)
 
     def hint_channel(self, keys: Sequence[str], *, capacity: int = 256) -> AbstractAsyncContextManager[HintChannel]:
         """Take hints on these keys from other processes, and from threads without the GIL, inside an ``async with``.

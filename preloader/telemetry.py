@@ -74,6 +74,8 @@ class LedgerTotals(msgspec.Struct, frozen=True):
         preload_bytes: Bytes of the preloads that ended in each.
         open_preloads: Preloads that have not ended.
         waited_s: Seconds that needs waited, in all.
+        load_s: Seconds that the loads took of the preloads that ended in each of `PreloadOutcome`.
+        late_s: Seconds that late hits waited.
     """
 
     needs: dict[str, int]
@@ -81,6 +83,18 @@ class LedgerTotals(msgspec.Struct, frozen=True):
     preload_bytes: dict[str, int]
     open_preloads: int
     waited_s: float
+    load_s: dict[str, float] = {}
+    late_s: float = 0.0
+
+    @property
+    def background_s(self) -> float:
+        """Seconds that preloads took, whatever became of them."""
+        return sum(self.load_s.values())
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that needs would have waited in addition: what used preloads took, less what late hits waited."""
+        return max(0.0, self.load_s.get(PreloadOutcome.USED, 0.0) - self.late_s)
 
     @property
     def timely_hit_rate(self) -> float:
@@ -108,7 +122,8 @@ class Ledger:
         self._preloads: Counter[PreloadOutcome] = Counter()
         self._bytes: Counter[PreloadOutcome] = Counter()
         self._open: set[OpenPreload] = set()
-        self._waited_s = 0.0
+        self._load_s = dict.fromkeys(PreloadOutcome, 0.0)
+        self._waited_s = self._late_s = 0.0
 
     def open(self, preload: OpenPreload) -> None:
         """Enter a preload that was queued."""
@@ -128,6 +143,8 @@ class Ledger:
         preload.ended = True
         self._preloads[outcome] += 1
         self._bytes[outcome] += preload.bytes
+        if preload.started_s is not None:
+            self._load_s[outcome] += (now_s if preload.ready_s is None else preload.ready_s) - preload.started_s
         user, session = preload.slot or ("", "")
         logger.debug("preload of %s, %s, %s: %s", preload.key, preload.tier.name.lower(), outcome, reason)
         return Preload(
@@ -157,6 +174,7 @@ class Ledger:
         """Enter a need that has ended."""
         self._needs[outcome] += 1
         self._waited_s += waited_s
+        self._late_s += waited_s * (outcome is NeedOutcome.LATE_HIT)
         if self._listeners:
             self.publish(Need(key=key, user=user, session=session, time_s=now_s, outcome=outcome, waited_s=waited_s))
 
@@ -168,6 +186,8 @@ class Ledger:
             preload_bytes={outcome.value: self._bytes[outcome] for outcome in PreloadOutcome},
             open_preloads=len(self._open),
             waited_s=self._waited_s,
+            load_s={outcome.value: self._load_s[outcome] for outcome in PreloadOutcome},
+            late_s=self._late_s,
         )
 
     def publish(self, ended: Need | Preload) -> None:

@@ -59,6 +59,11 @@ class StepPredictor:
         likely = dict(zip(found.numbers.tolist(), scores.tolist(), strict=True))
         return [Ranked(self._memory.book.paths[number], likely[number]) for number in new]
 
+    def forget_prepared(self) -> None:
+        """What `files` returned so far is not prepared any more, so that it may be returned again."""
+        self._held.clear()
+        self._new_files = 0
+
     def actions(self) -> dict[Action, float]:
         """Return how likely each sort of action is to come next; they sum to 1."""
         return self._models.actions.predict(self._calls.turn)

@@ -1,0 +1,88 @@
+"""Which files a session's words make likely, by rules: for a workspace that has no learned ranker.
+
+Every mention is a chance that the file is needed, by who says it and how surely the words mean that file; chances of
+one file are added as independent ones, and fade as steps pass.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from preloader.workspace.learn.preparing import NEW_FILES_A_STEP
+from preloader.workspace.mentions import Mention, Source
+from preloader.workspace.resolve import Match, Resolution
+
+LEAST = 0.3
+"""From which chance a file is prepared."""
+
+_SAID: dict[Source, float] = {"tool_call": 0.6, "user": 0.5, "assistant": 0.45, "tool_output": 0.4, "thinking": 0.35}
+_FORM = {"bare": 0.8, "quoted": 1.0, "code": 1.0, "frame": 1.4, "argument": 1.5}
+_MEANT: dict[Match, float] = {
+    "exact": 1.0,
+    "relative": 1.0,
+    "inner": 1.0,
+    "suffix": 0.9,
+    "name": 0.9,
+    "module": 0.7,
+    "symbol": 0.6,
+    "glob": 0.5,
+    "directory": 0.3,
+}
+_MOST, _FADES, _FORGOTTEN = 0.95, 0.6, 0.02
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """A resource that will probably be needed.
+
+    Attributes:
+        key: It.
+        probability: How likely.
+        steps: How many items ahead.
+    """
+
+    key: str
+    probability: float
+    steps: int = 2
+
+
+class ColdRules:
+    """Adds up what is said of files, and says which to prepare; no more than a few new ones between two calls."""
+
+    def __init__(self) -> None:
+        self._chances: dict[str, float] = {}
+        self._held: set[str] = set()
+        self._new = 0
+
+    def step(self) -> None:
+        """A call was made: what was said before it counts less from now on."""
+        self._new = 0
+        faded = {path: _FADES * chance for path, chance in self._chances.items()}
+        self._chances = {path: chance for path, chance in faded.items() if chance > _FORGOTTEN}
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._chances.clear()
+        self._held.clear()
+        self._new = 0
+
+    def mentioned(self, mention: Mention, found: Resolution) -> None:
+        """Note what a mention may mean; of several files the first gets most."""
+        chance = _SAID[mention.source] * _FORM[mention.form] * _MEANT.get(found.match, 0.0)
+        if found.match not in ("exact", "relative", "inner"):
+            chance /= max(1, found.total) ** 0.5
+        for place, path in enumerate(found.paths[:NEW_FILES_A_STEP]):
+            self.note(path, chance / (1 + place))
+
+    def note(self, path: str, chance: float) -> None:
+        """Add a chance that a file is needed."""
+        missed = (1.0 - self._chances.get(path, 0.0)) * (1.0 - min(chance, _MOST))
+        self._chances[path] = min(_MOST, 1.0 - missed)
+
+    def prepare(self) -> list[tuple[str, float]]:
+        """Return the files to prepare now that were not returned before, the likeliest first."""
+        room = NEW_FILES_A_STEP - self._new
+        likely = [(path, chance) for path, chance in self._chances.items() if chance >= LEAST]
+        new = sorted((one for one in likely if one[0] not in self._held), key=lambda one: -one[1])[: max(0, room)]
+        self._held.update(path for path, _ in new)
+        self._new += len(new)
+        return new

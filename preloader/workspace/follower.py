@@ -1,0 +1,281 @@
+"""Follows a session behind the agent's back: analyses what was fed, and says what will probably be needed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from preloader.errors import PreloaderError, UnknownResourceError
+from preloader.ports import Executor
+from preloader.telemetry import logger
+from preloader.workspace.expecting import ColdRules, Expected
+from preloader.workspace.graph.code_graph import CodeGraph
+from preloader.workspace.learn.calls import Proposal
+from preloader.workspace.learn.fitting import Known
+from preloader.workspace.learn.items import Item
+from preloader.workspace.learn.models import Models
+from preloader.workspace.learn.predictor import StepPredictor
+from preloader.workspace.learn.ranker import Ranked
+from preloader.workspace.mentions import Mention
+from preloader.workspace.next_action import action_of_call
+from preloader.workspace.providers import WorkspaceProviders
+from preloader.workspace.resolve import Resolver
+from preloader.workspace.stream import INLINE, StreamAnalyzer
+from preloader.workspace.whole_items import Chunk, WholeItems
+
+MOST_WAITING = 16_000_000
+"""Characters that may wait to be analysed; what comes beyond is skipped, and counted."""
+
+_SLICE = 512  # characters analysed before others may use the loop: about a quarter of a millisecond
+_MENTIONS = 4  # looked up before others may
+_RELATED, _RELATED_SHARE = 5, 0.5
+_SYNTAX, _ARGUMENT, _WHOLE_CALL, _FAILURES = 0.4, 0.9, 0.97, 0.5
+_LEARNED_LEAST = 0.4  # of the files that reach the learned ranker's threshold, so many are read (workspace-results.md)
+
+T = TypeVar("T")
+
+Job = Callable[[], Awaitable[None]]
+
+
+class Follower:
+    """Does one job after the other on the loop, in short slices, and what takes longer on the executor.
+
+    Args:
+        resolver: Finds the files that mentions mean.
+        providers: Which keys there may be.
+        expect: Takes what will probably be needed.
+        executor: Where blocking work runs.
+        models: The learned models, if any.
+        known: What earlier sessions taught them.
+        graph: Says which files belong together, once it is built.
+
+    Attributes:
+        failures: How many jobs failed.
+        skipped: How many chunks were not analysed.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        providers: WorkspaceProviders,
+        expect: Callable[[Expected], None],
+        executor: Executor,
+        models: Models | None,
+        known: Known | None,
+        graph: CodeGraph | None,
+    ) -> None:
+        self._resolver = resolver
+        self._providers = providers
+        self._expect = expect
+        self._executor = executor
+        root = providers.confined.root
+        self._learned = StepPredictor(f"{root.parent.name}/{root.name}", models, known) if models else None
+        self._graph = graph
+        self._graph_is_built = False
+        self._analyzer = StreamAnalyzer(executor)
+        self._items = WholeItems()
+        self._rules = ColdRules()
+        self._tests: deque[str] = deque(maxlen=64)  # calls that run tests, whose output is not there yet
+        self._told_call = False
+        self._turn = threading.Lock()
+        self._query = 0
+        self._jobs: deque[Job] = deque()
+        self._waiting = 0
+        self._wake, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self.failures = self.skipped = 0
+
+    def soon(self, job: Job) -> None:
+        """Do a job after those that were given before."""
+        self._jobs.append(job)
+        self._idle.clear()
+        self._wake.set()
+
+    def take(self, chunk: Chunk) -> None:
+        """Analyse a chunk, unless too much waits for that already or the query ends before."""
+        if self._waiting + len(chunk.text) > MOST_WAITING:
+            self.skipped += 1
+            logger.debug("%d characters of %s are not analysed: too much waits", len(chunk.text), chunk.source)
+            return
+        self._waiting += len(chunk.text)
+        query = self._query
+        self.soon(lambda: self._analyse(chunk, query))
+
+    def used(self, path: str) -> None:
+        """Note that the agent has a file now."""
+        self._resolver.recency.touch(path)
+        self.soon(lambda: self._after_use(path, self._query))
+
+    def edited(self, path: str, changed: Callable[[Iterable[str]], Awaitable[None]]) -> None:
+        """Note that the agent has changed a file; ``changed`` brings the index up to that."""
+        self._resolver.recency.touch(path)
+        self.soon(lambda: changed((path,)))
+        self.soon(lambda: self._after_edit(path))
+
+    def changed(self, paths: Iterable[str]) -> None:
+        """Take in that files came, went or were written."""
+        if self._graph is not None and self._graph_is_built:
+            graph, kept = self._graph, tuple(paths)
+            self.soon(lambda: _done(graph.update(kept)))
+
+    def forget(self) -> None:
+        """The query is over: what was fed for it and is not analysed yet is of no interest."""
+        self._query += 1
+        self._analyzer.forget()
+        self._items = WholeItems()
+        self._rules.forget()
+        if self._learned is not None:
+            learned = self._learned
+            self.soon(lambda: self._executor.run(self._alone, learned.forget_prepared))
+
+    async def run(self) -> None:
+        """Do the jobs until cancelled; one that fails is logged and counted, and harms no other."""
+        try:
+            while True:
+                await self._wake.wait()
+                while self._jobs:
+                    await self._do(self._jobs.popleft())
+                self._wake.clear()
+                self._idle.set()
+        finally:
+            self._idle.set()  # nobody waits for what is not done any more
+
+    async def settled(self) -> None:
+        """Wait until there is no job."""
+        await self._idle.wait()
+
+    async def build_graph(self, paths: Iterable[str]) -> None:
+        """Bring the code graph up to the files there are; where it cannot be had, go on without it."""
+        assert self._graph is not None
+        try:
+            await self._graph.build(tuple(paths))
+            self._graph_is_built = True
+        except PreloaderError as error:
+            logger.warning("there is no code graph of %s: %s", self._providers.confined.root, error)
+
+    async def end(self) -> None:
+        """Teach the session to what is known of the repository; nothing runs any more."""
+        if self._learned is not None:
+            learned = self._learned
+            await self._do(lambda: self._executor.run(self._alone, learned.end))
+
+    async def _do(self, job: Job) -> None:
+        try:
+            await job()
+        except Exception as error:
+            self.failures += 1
+            logger.debug("a step of the workspace failed: %r", error, exc_info=True)
+        await asyncio.sleep(0)
+
+    async def _analyse(self, chunk: Chunk, query: int) -> None:
+        self._waiting -= len(chunk.text)
+        if query != self._query:
+            return
+        for number, mention in enumerate(await self._mentions(chunk), 1):
+            if query != self._query:
+                return
+            self._mentioned(mention)
+            if number % _MENTIONS == 0:
+                await asyncio.sleep(0)
+        self._prepare_by_rules()
+        for item in self._items.add(chunk):
+            await self._whole(item, query)
+
+    async def _mentions(self, chunk: Chunk) -> list[Mention]:
+        text, source, stream = chunk.text, chunk.source, chunk.stream
+        if len(text) > INLINE:
+            return await self._analyzer.analyse(text, source, stream=stream, last=chunk.last)
+        found: list[Mention] = []
+        for begin in range(0, max(1, len(text)), _SLICE):
+            if begin:
+                await asyncio.sleep(0)
+            part = text[begin : begin + _SLICE]
+            found += self._analyzer.feed(part, source, stream=stream, last=chunk.last and begin + _SLICE >= len(text))
+        return found
+
+    def _mentioned(self, mention: Mention) -> None:
+        is_argument = mention.form == "argument" and mention.source == "tool_call"
+        if self._learned is not None and not is_argument:
+            return
+        found = self._resolver.resolve(mention)
+        if is_argument and found.match in ("exact", "inner"):
+            self._file(found.paths[0], _ARGUMENT, 1)
+        else:
+            self._rules.mentioned(mention, found)
+
+    def _prepare_by_rules(self) -> None:
+        if self._learned is None:
+            for path, chance in self._rules.prepare():
+                self._file(path, chance)
+
+    async def _whole(self, item: Item, query: int) -> None:
+        if item.type == "tool_call":
+            self._called(item)
+        elif item.type == "tool_result" and item.id in self._tests:
+            self._tests.remove(item.id)
+            self._providers.facts.feed_test_output(item.text)
+            self._expect(Expected("fact:test failures", _FAILURES))
+        if self._learned is not None:
+            files, calls = await self._executor.run(self._alone, _next, self._learned, item)
+            if query == self._query:
+                self._proposed(files, calls)
+
+    def _called(self, item: Item) -> None:
+        """A call is known whole: it is about to be made, so that its result can be there already."""
+        self._told_call = True
+        self._rules.step()
+        if action_of_call(item.tool, item.arguments) == "test":
+            self._tests.append(item.id)
+        self._call(item.tool, item.arguments, _WHOLE_CALL, 1)
+
+    def _proposed(self, files: list[Ranked], calls: list[Proposal]) -> None:
+        for ranked in files:
+            if ranked.path in self._resolver.table:
+                self._file(ranked.path, max(ranked.probability, _LEARNED_LEAST))
+        for proposal in calls:
+            self._call(proposal.tool, proposal.arguments, proposal.probability)
+
+    async def _after_use(self, path: str, query: int) -> None:
+        if not self._told_call:
+            self._rules.step()
+        self._told_call = False
+        if self._graph is not None and self._graph_is_built and self._learned is None:
+            related = await self._graph.related(path, _RELATED)
+            if query == self._query:
+                for one in related:
+                    self._rules.note(one.path, _RELATED_SHARE * one.score)
+                self._prepare_by_rules()
+
+    async def _after_edit(self, path: str) -> None:
+        if path in self._resolver.table:
+            self._file(path, _SYNTAX)
+            self._expect(Expected(f"fact:syntax {path}", _SYNTAX))
+
+    def _alone(self, function: Callable[..., T], *args: Any) -> T:
+        """Call on a thread what is no two threads' business: a call that was cancelled may still run there."""
+        with self._turn:
+            return function(*args)
+
+    def _file(self, path: str, probability: float, steps: int = 2) -> None:
+        try:
+            self._expect(Expected(self._providers.file_key(path), probability, steps))
+        except UnknownResourceError as error:  # an index names what may not be looked at, too
+            logger.debug("%s", error)
+
+    def _call(self, tool: str, arguments: dict[str, object], probability: float, steps: int = 2) -> None:
+        try:
+            self._expect(Expected(self._providers.tools.key(tool, arguments), probability, steps))
+        except UnknownResourceError as error:  # most tools are not listed
+            logger.debug("%s", error)
+
+
+def _next(learned: StepPredictor, item: Item) -> tuple[list[Ranked], list[Proposal]]:
+    learned.feed(item)
+    return learned.files(), learned.calls()
+
+
+async def _done(update: Awaitable[object]) -> None:
+    await update
