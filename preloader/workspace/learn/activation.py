@@ -32,7 +32,7 @@ class Symbols:
 
     def learn(self, file: int, text: str) -> None:
         """Take the identifiers of a text that belongs to a file."""
-        for name in identifiers(text):
+        for name in sorted(identifiers(text)):
             files = self._files[name]
             if len(files) < _MOST_LEARNED:
                 files[file] = files.get(file, 0.0) + 1.0
@@ -81,7 +81,7 @@ class Activation:
         column = WORD_CHANNELS.index(channel)
         table = self._words.upto(count)
         table[:, column] *= 0.5
-        for word in words(text):
+        for word in sorted(words(text)):  # sums depend on the order, if by little
             sharing = self._book.sharing(word)
             if sharing:
                 rarity = math.log(1 + count / len(sharing))
@@ -92,7 +92,7 @@ class Activation:
     def _hear_stems(self, text: str, item: int) -> None:
         said = set(text.replace("`", " ").replace("(", " ").replace(".", " ").replace(",", " ").lower().split())
         items, times = self.stems(len(self._book))
-        for stem in said:
+        for stem in sorted(said):
             if len(stem) > 7 or "_" in stem or "-" in stem:
                 for number in self._book.named(stem):
                     items[number] = item
@@ -103,7 +103,7 @@ class Activation:
         column = SYMBOL_CHANNELS.index(channel)
         table = self._symbols.upto(len(self._book))
         table[:, column] *= fade
-        for name in identifiers(text):
+        for name in sorted(identifiers(text)):
             for file, weight in self.symbols.files(name).items():
                 table[file, column] += weight
 

@@ -63,13 +63,13 @@ class Habits:
         self.named.update(named)
         for path in read:
             self.recent[path] += 1
-        for path in set(used):
+        for path in dict.fromkeys(used):
             self.touched[path] += 1
             self.last[path] = self.sessions
         for before, after in pairwise(used):
             self.after[before][after] += 1
         early = used[:_MOST_TOGETHER]
-        for one in set(early):
+        for one in dict.fromkeys(early):
             self.together[one].update(other for other in early if other != one)
         for symbol, path in symbols:
             self.symbols[symbol][path] += 1
