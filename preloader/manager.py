@@ -328,6 +328,10 @@ class PreloadManager:
             self._speculation.withdraw_of(user, session, "cleared unused")
         await self._loader.clear(lambda entry: user is None or entry.owners.only(user, session))
 
+    async def discard(self, keys: Collection[str]) -> None:
+        """Evict these resources, as when what they were made of has changed; whoever holds one keeps it."""
+        await self._loader.clear(lambda entry: entry.key in keys)
+
     def resize(self, budget_bytes: int) -> None:
         """Change the memory budget: what no longer fits is evicted at once, and what is in use once it is released.
 

@@ -109,10 +109,9 @@ class Follower:
         self._resolver.recency.touch(path)
         self.soon(lambda: self._after_use(path, self._query))
 
-    def edited(self, path: str, changed: Callable[[Iterable[str]], Awaitable[None]]) -> None:
-        """Note that the agent has changed a file; ``changed`` brings the index up to that."""
+    def edited(self, path: str) -> None:
+        """Note that the agent has changed a file, and that the index knows of it by now."""
         self._resolver.recency.touch(path)
-        self.soon(lambda: changed((path,)))
         self.soon(lambda: self._after_edit(path))
 
     def changed(self, paths: Iterable[str]) -> None:

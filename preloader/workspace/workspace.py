@@ -245,7 +245,8 @@ class Workspace:
         """
         self._check_running()
         inside = str(self.providers.confined.check(path))
-        self._follower.edited(inside, self.index.changed)
+        self._follower.soon(lambda: self._take_in(inside))
+        self._follower.edited(inside)
         self._observe("edit", f"file:{inside}")
 
     def new_query(self, text: str = "") -> None:
@@ -301,6 +302,11 @@ class Workspace:
         user, session = self._slot
         event = Event(user=user, session=session, time_s=self._wall_clock(), action=action, resources=(key,))
         self._follower.soon(lambda: self._learn(event))
+
+    async def _take_in(self, path: str) -> None:
+        """Give up what a file was before an edit, which would be in the way of what it is now."""
+        await self._manager.discard((f"file:{path}", f"fact:syntax {path}"))
+        await self.index.changed((path,))
 
     async def _learn(self, event: Event) -> None:
         self._manager.observe(event)

@@ -91,6 +91,20 @@ def test_an_edit_is_never_served_stale_however_soon_it_comes(root):
     asyncio.run(scenario())
 
 
+def test_an_edited_file_is_ready_again_as_it_is_now(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            await workspace.read_file("shop/cart.py")
+            (root / "shop/cart.py").write_text("edited = 1\n")
+            workspace.on_edit("shop/cart.py")
+            await loaded(workspace)
+            assert (await workspace.read_file("shop/cart.py")).text == "edited = 1\n"
+            return workspace.statistics()
+
+    statistics = asyncio.run(scenario())
+    assert (statistics.hits, statistics.misses) == (1, 1)
+
+
 def test_a_new_file_is_known_after_the_edit_was_told(root):
     async def scenario():
         async with open_workspace(root) as workspace:
