@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from preloader.cli.histories import progress
+from preloader.cli.workspace_replay import replay
+from preloader.cli.workspace_views import graph, impact, index, related
 from preloader.errors import ConfigurationError, HistoryError
 from preloader.history import ReadReport
 from preloader.workspace.learn.items import Split, read_recordings, split
@@ -19,6 +21,8 @@ def register(app: typer.Typer) -> None:
     """Add ``preloader workspace`` and its commands to the application."""
     group = typer.Typer(help="Prepare a coding agent's next step while its answer streams.", no_args_is_help=True)
     group.command(name="evaluate", no_args_is_help=True)(evaluate)
+    for command in (replay, index, graph, related, impact):
+        group.command(no_args_is_help=True)(command)
     app.add_typer(group, name="workspace")
 
 

@@ -154,6 +154,7 @@ class _Session:
                 workspace.new_query(item.text)
             else:
                 workspace.feed(item.text, _SOURCES[item.type], stream=item.id, last=True)
+        await workspace.settled()
 
     async def _call(self, workspace: Workspace, item: Item) -> None:
         file = self._file(item)

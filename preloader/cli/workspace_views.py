@@ -1,0 +1,108 @@
+"""``preloader workspace index | graph | related | impact``: what a workspace knows of the files beneath a directory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from preloader.scheduling.execution import ThreadExecutor
+
+if TYPE_CHECKING:
+    from preloader.workspace.graph.code_graph import CodeGraph
+    from preloader.workspace.index import PathIndex
+
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The workspace's directory.")]
+State = Annotated[Path | None, typer.Option("--state", help="Keep the code graph in this directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def index(root: Root, as_json: Json = False) -> None:
+    """List the files of a workspace: tracked, or neither tracked nor ignored."""
+
+    async def listed() -> list[str]:
+        async with _opened(root) as (files, _):
+            return sorted(files.table)
+
+    paths = asyncio.run(listed())
+    _show({"files": paths} if as_json else "\n".join(paths))
+
+
+def graph(root: Root, state: State = None, as_json: Json = False) -> None:
+    """Build the code graph of a workspace, and say what it holds."""
+
+    async def built() -> dict[str, Any]:
+        began_s = time.perf_counter()
+        async with _opened(root, state, build=True) as (_, code):
+            return {**msgspec.to_builtins(await code.statistics()), "seconds": time.perf_counter() - began_s}
+
+    held = asyncio.run(built())
+    _show(held if as_json else "\n".join(f"{name}: {value:,.6g}" for name, value in held.items()))
+
+
+def related(
+    root: Root,
+    path: Annotated[str, typer.Argument(help="A file, relative to ROOT.")],
+    state: State = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most files.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the files that belong with one, with the reasons."""
+
+    async def found() -> Any:
+        async with _opened(root, state, build=True) as (_, code):
+            return await code.related(path, limit)
+
+    files = asyncio.run(found())
+    lines = (f"{one.score:.2f}  {one.path}  ({'; '.join(why.text for why in one.reasons)})" for one in files)
+    _show({"related": files} if as_json else "\n".join(lines))
+
+
+def impact(
+    root: Root,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="What changed, relative to ROOT.")],
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a change means: dependents, tests to run, migrations, blocking calls."""
+
+    async def found() -> Any:
+        async with _opened(root, state, build=True) as (_, code):
+            return await code.impact(paths)
+
+    meant = asyncio.run(found())
+    lines = [f"depends on it: {one.path} (over {one.via})" for one in meant.dependents]
+    lines += [f"test to run: {one.path} ({one.reason})" for one in meant.tests]
+    lines += [f"migration: {msgspec.to_builtins(one)}" for one in meant.migrations]
+    lines += [f"blocks in a coroutine: {one.path}:{one.call.line}" for one in meant.blocking]
+    _show(meant if as_json else "\n".join(lines) or "nothing depends on it")
+
+
+@asynccontextmanager
+async def _opened(
+    root: Path, state: Path | None = None, *, build: bool = False
+) -> AsyncIterator[tuple[PathIndex, CodeGraph]]:
+    from preloader.workspace.graph.code_graph import CodeGraph
+    from preloader.workspace.index import PathIndex
+
+    executor = ThreadExecutor()
+    try:
+        async with (
+            PathIndex(root, executor=executor, watch=False) as files,
+            CodeGraph(files.root, executor, state=state) as code,
+        ):
+            if build:
+                await code.build(files.table)
+            yield files, code
+    finally:
+        await executor.aclose()
+
+
+def _show(what: Any) -> None:
+    print(what if isinstance(what, str) else msgspec.json.format(msgspec.json.encode(what)).decode())
