@@ -29,6 +29,7 @@ _MEANT: dict[Match, float] = {
     "directory": 0.3,
 }
 _MOST, _FADES, _FORGOTTEN = 0.95, 0.6, 0.02
+_MOST_FILES = 2_048  # of one step; what comes after them is named in too long a list to mean much
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ class ColdRules:
 
     def __init__(self) -> None:
         self._chances: dict[str, float] = {}
+        self._likely: set[str] = set()  # reach LEAST, and were not returned
         self._held: set[str] = set()
         self._new = 0
 
@@ -58,10 +60,12 @@ class ColdRules:
         self._new = 0
         faded = {path: _FADES * chance for path, chance in self._chances.items()}
         self._chances = {path: chance for path, chance in faded.items() if chance > _FORGOTTEN}
+        self._likely = {path for path in self._likely if self._chances.get(path, 0.0) >= LEAST}
 
     def forget(self) -> None:
         """Begin anew."""
         self._chances.clear()
+        self._likely.clear()
         self._held.clear()
         self._new = 0
 
@@ -75,14 +79,20 @@ class ColdRules:
 
     def note(self, path: str, chance: float) -> None:
         """Add a chance that a file is needed."""
+        if path not in self._chances and len(self._chances) >= _MOST_FILES:
+            return
         missed = (1.0 - self._chances.get(path, 0.0)) * (1.0 - min(chance, _MOST))
         self._chances[path] = min(_MOST, 1.0 - missed)
+        if self._chances[path] >= LEAST and path not in self._held:
+            self._likely.add(path)
 
     def prepare(self) -> list[tuple[str, float]]:
         """Return the files to prepare now that were not returned before, the likeliest first."""
         room = NEW_FILES_A_STEP - self._new
-        likely = [(path, chance) for path, chance in self._chances.items() if chance >= LEAST]
-        new = sorted((one for one in likely if one[0] not in self._held), key=lambda one: -one[1])[: max(0, room)]
-        self._held.update(path for path, _ in new)
-        self._new += len(new)
-        return new
+        if room <= 0 or not self._likely:
+            return []
+        ordered = sorted(self._likely, key=lambda path: (-self._chances[path], path))[:room]
+        self._likely.difference_update(ordered)
+        self._held.update(ordered)
+        self._new += len(ordered)
+        return [(path, self._chances[path]) for path in ordered]

@@ -29,8 +29,8 @@ from preloader.workspace.whole_items import Chunk, WholeItems
 MOST_WAITING = 16_000_000
 """Characters that may wait to be analysed; what comes beyond is skipped, and counted."""
 
-_SLICE = 512  # characters analysed before others may use the loop: about a quarter of a millisecond
-_MENTIONS = 4  # looked up before others may
+_SLICE = 256  # characters analysed before others may use the loop: some tenths of a millisecond
+_MENTIONS = 1  # looked up before others may
 _RELATED, _RELATED_SHARE = 5, 0.5
 _SYNTAX, _ARGUMENT, _WHOLE_CALL, _FAILURES = 0.4, 0.9, 0.97, 0.5
 _LEARNED_LEAST = 0.4  # of the files that reach the learned ranker's threshold, so many are read (workspace-results.md)
