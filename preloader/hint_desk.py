@@ -80,7 +80,8 @@ class HintDesk:
 
     def retract(self, keys: Collection[str], reason: str) -> None:
         """Withdraw what hints on these keys started; those under way are considered first, so that none comes after."""
-        self._take()
+        while hints := self._inbox.drain(self._horizon):
+            self._consider(hints)
         for key in keys:
             preload = self._speculation.of(key)
             if preload is not None and preload.slot is None:

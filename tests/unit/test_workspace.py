@@ -10,6 +10,7 @@ import pytest
 
 from preloader.errors import ClosedError, ConfigurationError, RefusedCallError, RefusedPathError
 from preloader.manager import PreloadManager
+from preloader.workspace.learn.models import load_models
 from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.workspace import SETTINGS, Workspace
 from tests.unit.workspace_tree import git, repository, write
@@ -337,3 +338,51 @@ def test_what_imports_a_file_is_ready_once_that_was_read(root):
             return workspace.statistics()
 
     assert asyncio.run(scenario()).hits == 1
+
+
+def test_a_file_that_comes_by_itself_is_noticed(root):
+    async def scenario():
+        async with open_workspace(root, watch=True) as workspace:
+            write(root, {"shop/fresh.py": "fresh = 1\n"})
+            while "shop/fresh.py" not in workspace.index.table:
+                await asyncio.sleep(0.01)
+            workspace.feed("Now check `fresh.py`", "assistant", last=True)
+            await loaded(workspace)
+            await workspace.read_file("shop/fresh.py")
+            return workspace.statistics()
+
+    assert asyncio.run(scenario()).hits == 1
+
+
+def test_queries_may_follow_while_the_learned_models_are_at_work(root, request):
+    models = load_models(request.config.rootpath / "models/workspace/models.npz")
+
+    async def scenario():
+        async with open_workspace(root, models=models) as workspace:
+            for number in range(20):
+                workspace.new_query(f"Read shop/cart.py and shop/prices.py, {number}")
+                workspace.feed("I see `shop/orders.py`, reading it:", "assistant", last=True)
+                workspace.feed(json.dumps({"file_path": "docs/plan.md"}), "tool_call", stream="c", tool="Read")
+                await asyncio.sleep(0.002 * (number % 3))
+            workspace.feed("", "tool_call", stream="c", last=True)
+            await loaded(workspace)
+            assert (await workspace.read_file("docs/plan.md")).path == "docs/plan.md"
+            return workspace.statistics()
+
+    statistics = asyncio.run(scenario())
+    assert statistics.failures == 0
+    assert statistics.hits == 1
+
+
+def test_what_comes_too_fast_is_skipped_and_counted(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            for _ in range(3):
+                workspace.feed("word " * 1_500_000, "assistant")
+            workspace.new_query("see `shop/cart.py`")
+            await loaded(workspace)
+            await workspace.read_file("shop/cart.py")
+            return workspace.statistics()
+
+    statistics = asyncio.run(scenario())
+    assert (statistics.skipped, statistics.hits) == (1, 1)
