@@ -16,9 +16,11 @@ from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.learn.calls import Proposal
 from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.items import Item
+from preloader.workspace.learn.memory import SHELL
 from preloader.workspace.learn.models import Models
 from preloader.workspace.learn.predictor import StepPredictor
 from preloader.workspace.learn.ranker import Ranked
+from preloader.workspace.learn.safe_calls import SAFE_TOOLS
 from preloader.workspace.mentions import Mention
 from preloader.workspace.next_action import action_of_call
 from preloader.workspace.providers import WorkspaceProviders
@@ -34,6 +36,8 @@ _MENTIONS = 1  # looked up before others may
 _RELATED, _RELATED_SHARE = 5, 0.5
 _SYNTAX, _ARGUMENT, _WHOLE_CALL, _FAILURES = 0.4, 0.9, 0.97, 0.5
 _LEARNED_LEAST = 0.4  # of the files that reach the learned ranker's threshold, so many are read (workspace-results.md)
+
+_PROPOSED = SAFE_TOOLS | {SHELL}  # tools of which the models propose calls
 
 T = TypeVar("T")
 
@@ -73,6 +77,7 @@ class Follower:
         self._executor = executor
         root = providers.confined.root
         self._learned = StepPredictor(f"{root.parent.name}/{root.name}", models, known) if models else None
+        self._lists_calls = any(tool.name in _PROPOSED for tool in providers.tools.catalogue)
         self._graph = graph
         self._graph_is_built = False
         self._analyzer = StreamAnalyzer(executor)
@@ -218,7 +223,7 @@ class Follower:
             self._providers.facts.feed_test_output(item.text)
             self._expect(Expected("fact:test failures", _FAILURES))
         if self._learned is not None:
-            files, calls = await self._executor.run(self._alone, _next, self._learned, item)
+            files, calls = await self._executor.run(self._alone, _next, self._learned, item, self._lists_calls)
             if query == self._query:
                 self._proposed(files, calls)
 
@@ -271,9 +276,10 @@ class Follower:
             logger.debug("%s", error)
 
 
-def _next(learned: StepPredictor, item: Item) -> tuple[list[Ranked], list[Proposal]]:
+def _next(learned: StepPredictor, item: Item, lists_calls: bool) -> tuple[list[Ranked], list[Proposal]]:
+    """Return what the models expect after an item; not which calls where none of these is listed."""
     learned.feed(item)
-    return learned.files(), learned.calls()
+    return learned.files(), learned.calls() if lists_calls else []
 
 
 async def _done(update: Awaitable[object]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from preloader.errors import ClosedError, ConfigurationError, RefusedCallError, RefusedPathError
 from preloader.manager import PreloadManager
+from preloader.workspace.catalogue import ToolCatalogue
 from preloader.workspace.learn.models import load_models
 from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.workspace import SETTINGS, Workspace
@@ -386,3 +387,30 @@ def test_what_comes_too_fast_is_skipped_and_counted(root):
 
     statistics = asyncio.run(scenario())
     assert (statistics.skipped, statistics.hits) == (1, 1)
+
+
+CATALOGUE = """
+[tools.Read]
+builtin = "read_file"
+rename = { file_path = "path" }
+"""
+
+
+def test_a_call_that_nobody_announced_is_run_ahead_by_the_learned_models(root, tmp_path, request):
+    models = load_models(request.config.rootpath / "models/workspace/models.npz")
+    (tmp_path / "tools.toml").write_text(CATALOGUE)
+
+    async def scenario():
+        tools = ToolCatalogue.from_toml(tmp_path / "tools.toml")
+        async with open_workspace(root, models=models, tools=tools, settings=generous()) as workspace:
+            workspace.new_query("The total in shop/cart.py is wrong.")
+            workspace.feed('{"pattern": "total"}', "tool_call", stream="c1", tool="Grep", last=True)
+            found = "shop/cart.py:3:total = 1\nshop/prices.py:9: total"
+            workspace.feed(found, "tool_output", stream="c1", last=True)
+            workspace.feed("I found `shop/cart.py`. Let me read `shop/cart.py`:", "assistant", last=True)
+            await loaded(workspace)
+            read = await workspace.call_tool("Read", {"file_path": str(root / "shop/cart.py")})
+            assert read.text == FILES["shop/cart.py"]
+            return workspace.statistics()
+
+    assert asyncio.run(scenario()).hits == 1
