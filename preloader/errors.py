@@ -19,7 +19,8 @@
     │   ├── QuarantinedError    … and is not tried again for a while
     │   └── ConflictError       … because it conflicts with one that does not yield
     ├── LanguageModelError      a language model could not be asked, or its answer is not what was asked for
-    │   └── LanguageModelTimeoutError  … or did not come in time (also a TimeoutError)
+    │   ├── LanguageModelTimeoutError  … or did not come in time (also a TimeoutError)
+    │   └── LanguageModelAnswerError   … namely that: the model was reached, and answered something else
     └── ClosedError             the manager is not running
 """
 
@@ -109,6 +110,10 @@ class LanguageModelError(PreloaderError):
 
 class LanguageModelTimeoutError(LanguageModelError, TimeoutError):
     """A language model did not answer in time."""
+
+
+class LanguageModelAnswerError(LanguageModelError):
+    """What a language model answered is not what was asked for."""
 
 
 class ClosedError(PreloaderError):

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from preloader.checks import shown
-from preloader.errors import LanguageModelError, LanguageModelTimeoutError, require
+from preloader.errors import LanguageModelAnswerError, LanguageModelError, LanguageModelTimeoutError, require
 from preloader.ports import A
 
 _MAX_ANSWER_CHARACTERS = 65_536
@@ -84,13 +84,15 @@ class OpenAIModel:
         try:
             content = reply.choices[0].message.content
         except (AttributeError, IndexError, TypeError) as error:
-            raise LanguageModelError(f"the server of {self._model} answered what is no chat completion") from error
+            raise LanguageModelAnswerError(
+                f"the server of {self._model} answered what is no chat completion"
+            ) from error
         if not isinstance(content, str) or len(content) > _MAX_ANSWER_CHARACTERS:
-            raise LanguageModelError(f"{self._model} answered with no text, or with too much of it")
+            raise LanguageModelAnswerError(f"{self._model} answered with no text, or with too much of it")
         try:
             return msgspec.json.decode(content, type=answer)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            raise LanguageModelError(f"the answer of {self._model} is no {answer.__name__}: {error}") from error
+            raise LanguageModelAnswerError(f"the answer of {self._model} is no {answer.__name__}: {error}") from error
 
 
 def _schema(answer: type[msgspec.Struct]) -> dict[str, Any]:

@@ -135,7 +135,8 @@ class LanguageModel(Protocol):
 
         Raises:
             LanguageModelTimeoutError: There was no answer in time.
-            LanguageModelError: The model could not be reached, refused, or answered something else.
+            LanguageModelAnswerError: The model answered something else.
+            LanguageModelError: The model could not be reached, or refused.
         """
 
 

@@ -13,7 +13,7 @@ from math import prod
 
 import msgspec
 
-from preloader.errors import BundleError, LanguageModelError, LanguageModelTimeoutError, UnknownResourceError
+from preloader.errors import BundleError, LanguageModelAnswerError, LanguageModelTimeoutError, UnknownResourceError
 from preloader.events import Context, Event, Prediction, resource_key
 from preloader.ports import A, Cost, Loaded, Snapshot
 
@@ -274,7 +274,7 @@ class FakeLanguageModel:
     Colour(name='red')
     >>> asyncio.run(model.complete("Which?", Colour, timeout_s=1.0))
     Traceback (most recent call last):
-    preloader.errors.LanguageModelError: the answer is no Colour: Object missing required field `name`
+    preloader.errors.LanguageModelAnswerError: the answer is no Colour: Object missing required field `name`
 
     Args:
         answers: For each call what is answered, what is raised, or `Hang`; calls past the last one hang.
@@ -299,7 +299,7 @@ class FakeLanguageModel:
         try:
             return msgspec.convert(told, answer)
         except msgspec.ValidationError as error:
-            raise LanguageModelError(f"the answer is no {answer.__name__}: {error}") from error
+            raise LanguageModelAnswerError(f"the answer is no {answer.__name__}: {error}") from error
 
 
 def random_events(

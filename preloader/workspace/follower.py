@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from preloader.errors import PreloaderError, UnknownResourceError
 from preloader.ports import Executor
 from preloader.telemetry import logger
+from preloader.workspace.advice.adviser import Adviser
 from preloader.workspace.expecting import ColdRules, Expected
 from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.learn.calls import Proposal
@@ -55,6 +56,7 @@ class Follower:
         models: The learned models, if any.
         known: What earlier sessions taught them.
         graph: Says which files belong together, once it is built.
+        adviser: Asks a language model, if any.
 
     Attributes:
         failures: How many jobs failed.
@@ -70,6 +72,7 @@ class Follower:
         models: Models | None,
         known: Known | None,
         graph: CodeGraph | None,
+        adviser: Adviser | None = None,
     ) -> None:
         self._resolver = resolver
         self._providers = providers
@@ -79,6 +82,7 @@ class Follower:
         self._learned = StepPredictor(f"{root.parent.name}/{root.name}", models, known) if models else None
         self._lists_calls = any(tool.name in _PROPOSED for tool in providers.tools.catalogue)
         self._graph = graph
+        self._adviser = adviser
         self._graph_is_built = False
         self._analyzer = StreamAnalyzer(executor)
         self._items = WholeItems()
@@ -131,6 +135,8 @@ class Follower:
         self._analyzer.forget()
         self._items = WholeItems()
         self._rules.forget()
+        if self._adviser is not None:
+            self._adviser.forget()
         if self._learned is not None:
             learned = self._learned
             self.soon(lambda: self._executor.run(self._alone, learned.forget_prepared))
@@ -186,6 +192,8 @@ class Follower:
                 await asyncio.sleep(0)
         self._prepare_by_rules()
         for item in self._items.add(chunk):
+            if self._adviser is not None:
+                self._adviser.hear(item, ask=chunk.source != "tool_call")
             await self._whole(item, query)
 
     async def _mentions(self, chunk: Chunk) -> list[Mention]:
@@ -230,10 +238,15 @@ class Follower:
     def _called(self, item: Item) -> None:
         """A call is known whole: it is about to be made, so that its result can be there already."""
         self._told_call = True
-        self._rules.step()
+        self._step()
         if action_of_call(item.tool, item.arguments) == "test":
             self._tests.append(item.id)
         self._call(item.tool, item.arguments, _WHOLE_CALL, 1)
+
+    def _step(self) -> None:
+        self._rules.step()
+        if self._adviser is not None:
+            self._adviser.step()
 
     def _proposed(self, files: list[Ranked], calls: list[Proposal]) -> None:
         for ranked in files:
@@ -244,7 +257,7 @@ class Follower:
 
     async def _after_use(self, path: str, query: int) -> None:
         if not self._told_call:
-            self._rules.step()
+            self._step()
         self._told_call = False
         if self._graph is not None and self._graph_is_built and self._learned is None:
             related = await self._graph.related(path, _RELATED)

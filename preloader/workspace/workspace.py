@@ -22,6 +22,8 @@ from preloader.ports import Executor
 from preloader.scheduling.execution import ThreadExecutor
 from preloader.settings import Settings
 from preloader.statistics import Statistics
+from preloader.workspace.advice.adviser import Adviser
+from preloader.workspace.advice.settings import Advice, AdviceStatistics
 from preloader.workspace.catalogue import ToolCatalogue
 from preloader.workspace.expecting import Expected
 from preloader.workspace.files import SourceFile
@@ -55,6 +57,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
         saved_s: Seconds that would have been waited for in addition.
         failures: Steps of the analysis that failed; each is logged.
         skipped: Chunks that came faster than they could be analysed.
+        advice: What a model was asked, and what came of it; ``None`` where none is.
     """
 
     hits: int
@@ -67,6 +70,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
     saved_s: float
     failures: int
     skipped: int
+    advice: AdviceStatistics | None = None
 
 
 class Workspace:
@@ -82,6 +86,7 @@ class Workspace:
         tools: The calls that may run ahead, where ``providers`` are not given.
         models: The learned ranker of files and calls; rules go instead unless given.
         known: What earlier sessions of this repository taught; this one is added at the end.
+        advice: A fast language model to ask what comes next; none is asked unless given (docs/workspace-llm.md).
         settings: Of the manager that the workspace makes.
         state_dir: Where the code graph, and the predictor of that manager, are kept between runs.
         user: Whose needs and events these are.
@@ -109,6 +114,7 @@ class Workspace:
         tools: ToolCatalogue | None = None,
         models: Models | None = None,
         known: Known | None = None,
+        advice: Advice | None = None,
         settings: Settings | None = None,
         state_dir: Path | None = None,
         user: str = "agent",
@@ -132,8 +138,10 @@ class Workspace:
         base = self.providers.confined.root
         self.index = PathIndex(base, executor=self._executor, watch=watch, on_change=self._changed)
         self.graph = CodeGraph(base, self._executor, state=state_dir) if graph else None
+        resolver, executor = self.index.resolver, self._executor
+        self._adviser = Adviser(advice, self.providers, resolver, self._expect, executor) if advice else None
         self._follower = Follower(
-            self.index.resolver, self.providers, self._expect, self._executor, models, known, self.graph
+            resolver, self.providers, self._expect, executor, models, known, self.graph, self._adviser
         )
         self._slot = (user, session)
         self._wall_clock = wall_clock
@@ -161,6 +169,8 @@ class Workspace:
             if self.graph is not None:
                 await exits.enter_async_context(self.graph)
             exits.push_async_callback(self._follower.end)
+            if self._adviser is not None:
+                await exits.enter_async_context(self._adviser)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
             chores = [tasks.create_task(self._follower.run(), name="workspace")]
             if self.graph is not None:
@@ -283,6 +293,7 @@ class Workspace:
             saved_s=ledger.saved_s,
             failures=self._follower.failures,
             skipped=self._follower.skipped,
+            advice=self._adviser.statistics() if self._adviser else None,
         )
 
     def manager_statistics(self) -> Statistics:
@@ -294,6 +305,8 @@ class Workspace:
         user, session = self._slot
         value = await self._manager.get(key, user=user, session=session)
         self._hinted.pop(key, None)
+        if self._adviser is not None:
+            self._adviser.used(key)
         self._observe(action, key)
         return value
 

@@ -1,9 +1,14 @@
 """A real server over HTTP that speaks OpenAI's chat protocol, and answers what a test wants it to."""
 
 import json
+import socket
+import struct
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+RESET = (0, b"")
+"""Instead of an answer, the connection is torn down."""
 
 
 @contextmanager
@@ -16,6 +21,11 @@ def server(answer):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             log.append({"path": self.path, **json.loads(body)})
             status, reply = answer(log[-1])
+            if (status, reply) == RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RD)
+                return
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(reply)))

@@ -1,0 +1,1 @@
+"""A fast language model beside the agent's own says what the agent will ask for next."""
