@@ -27,6 +27,8 @@ from preloader.workspace.resolve import Resolver
 LEAST = 0.1
 """Below which corrected probability advice is not passed on; what comes of it is learned all the same."""
 
+_MOST_LATE = 10  # answers in a row that the agent's calls came before: the model is slower than the agent
+
 
 class Adviser:
     """Has at most one question under way; an async context manager, on whose end it is cancelled.
@@ -60,6 +62,7 @@ class Adviser:
         self._fixed_tokens = schema_tokens() + advice.answer_tokens
         self._budget = AskingBudget(advice.calls_per_minute, advice.tokens_per_session)
         self._breaker = CircuitBreaker()
+        self._patience = CircuitBreaker(_MOST_LATE)
         self._open_advice = OpenAdvice(advice.record)
         self._counts: Counter[str] = Counter()
         self._tail = SessionTail(self._discretion, advice.outputs)
@@ -124,7 +127,7 @@ class Adviser:
             return
         self._waits = False
         now_s = asyncio.get_running_loop().time()
-        if not self._breaker.allows(now_s):
+        if not (self._breaker.allows(now_s) and self._patience.allows(now_s)):
             self._counts["silenced"] += 1
         elif not self._budget.allows(now_s):
             self._counts["forbidden"] += 1
@@ -150,11 +153,14 @@ class Adviser:
             answer = await self._advice.model.complete(asked, NextStep, self._advice.timeout_s)
         except asyncio.CancelledError:
             self._counts[self._ended_by] += 1
+            if self._ended_by == "late":
+                self._patience.failed(asyncio.get_running_loop().time())
             raise
         except Exception as error:  # also of a model that breaks its promise
             self._failed(error)
         else:
             self._breaker.succeeded()
+            self._patience.succeeded()
             self._counts["answered"] += 1
             self._budget.give_back(max(0, self._advice.answer_tokens - tokens_in(msgspec.json.encode(answer))))
             self._heed(answer)

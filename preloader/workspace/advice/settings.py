@@ -62,7 +62,7 @@ class AdviceStatistics(msgspec.Struct, frozen=True, kw_only=True):
         cancelled: Questions whose query was over, or whose workspace was closed.
         replaced: Moments that were not asked about because a later one came first.
         forbidden: Moments that were not asked about because the budget was spent.
-        silenced: Moments that were not asked about because the model had failed repeatedly.
+        silenced: Moments that were not asked about because the model had failed, or been late, repeatedly.
         accepted: Files and calls in answers that there are.
         refused: Those that there are not, or that may not be looked at.
         used: Accepted ones that the agent asked for within its next calls.
