@@ -228,7 +228,7 @@ def test_a_question_is_cancelled_by_the_next_call_a_new_query_and_the_end(root, 
         await scene.workspace.read_file("docs/plan.md")
 
     try:
-        statistics = run(root, answer, script)
+        statistics = run(root, answer, script, timeout_s=60.0)
     finally:
         release.set()
     told = statistics.advice

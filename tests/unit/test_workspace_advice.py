@@ -198,6 +198,7 @@ def test_what_an_ordinary_call_gave_is_shown_with_paths_relative_to_the_root(pro
         "sk-hunter2hunter2hunter2",
         "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n",
         "ordinary\n" * 4_000 + "-----BEGIN PRIVATE KEY-----\n" + "hunter2\n" * 40,
+        "ordinary\n" * 4_000 + "-----BEGIN PRIVATE KEY-----\n" + "hunter2\n" * 2_000 + "\n" + "hunter2\n" * 9,
         ".env\n" + "x\n" * 30_000 + "1:hunter2\n" * 5,
     ],
 )

@@ -138,7 +138,7 @@ class Adviser:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.debug("a question could not be written: %r", error, exc_info=error)
+            logger.debug("advice could not be asked for, or heeded: %r", error, exc_info=error)
             self._counts["failed"] += 1
         self._begin()
 
@@ -163,15 +163,16 @@ class Adviser:
             self._patience.succeeded()
             self._counts["answered"] += 1
             self._budget.give_back(max(0, self._advice.answer_tokens - tokens_in(msgspec.json.encode(answer))))
-            self._heed(answer)
+            await self._heed(answer)
 
     def _failed(self, error: Exception) -> None:
         self._counts[_failure(error)] += 1
         pause_s = self._breaker.failed(asyncio.get_running_loop().time())
         logger.debug("a model gave no advice, and is not asked for %g s: %s", pause_s, error)
 
-    def _heed(self, answer: NextStep) -> None:
+    async def _heed(self, answer: NextStep) -> None:
         for one in admitted(answer, self._resolver.table, self._providers):
+            await asyncio.sleep(0)  # a dozen paths and calls to check would hold up the loop
             if not isinstance(one, Admitted):
                 self._counts["refused"] += 1
                 logger.debug("advice is not heeded: %s", one)

@@ -13,7 +13,7 @@ from preloader.workspace.secrets import secret_part
 
 WITHHELD = "<withheld>"
 
-_LOOKED_AT = 16_000  # characters of a text; what is between its two ends is left out before it is redacted
+_LOOKED_AT = 4_000  # characters of a text; what is between its two ends is left out before it is redacted
 _MOST_WORDS = 2_000
 _WORD = re.compile(r"[^\s'\"`=(){}\[\]<>,;:|&*?!$]+")
 _HARMLESS = frozenset(("/dev/null", "/"))
