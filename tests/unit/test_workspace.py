@@ -359,7 +359,7 @@ def test_queries_may_follow_while_the_learned_models_are_at_work(root, request):
     models = load_models(request.config.rootpath / "models/workspace/models.npz")
 
     async def scenario():
-        async with open_workspace(root, models=models) as workspace:
+        async with open_workspace(root, models=models, settings=generous()) as workspace:
             for number in range(20):
                 workspace.new_query(f"Read shop/cart.py and shop/prices.py, {number}")
                 workspace.feed("I see `shop/orders.py`, reading it:", "assistant", last=True)
