@@ -361,6 +361,37 @@ def test_a_new_query_and_the_end_cancel_and_nothing_of_the_last_query_is_shown(p
     assert "first query" not in scene.model.prompts[2]
 
 
+def test_a_model_that_ignores_its_cancellation_does_not_hold_up_the_end(providers, caplog):
+    class Stubborn:
+        ended = False
+
+        async def complete(self, prompt, answer, timeout_s):
+            try:
+                await asyncio.sleep(timeout_s)
+            except asyncio.CancelledError:
+                await asyncio.sleep(3_600.0)
+                self.ended = True
+            return msgspec.convert(CART, answer)
+
+    scene, stubborn = Scene(providers), Stubborn()
+    scene.adviser = Adviser(
+        Advice(model=stubborn), providers, Resolver(PathTable(INDEX)), scene.expected.append, InlineExecutor()
+    )
+
+    async def main():
+        async with scene.adviser as adviser:
+            adviser.hear(said("x"))
+            await answered()
+        assert not stubborn.ended
+        await asyncio.sleep(4_000.0)
+        return len(asyncio.all_tasks())
+
+    assert run_virtual(main()) == 1
+    assert "left behind" in caplog.text
+    assert scene.expected == []
+    counted(scene.adviser.statistics(), cancelled=1, answered=0, failed=0)
+
+
 def test_a_call_that_has_begun_is_not_asked_about(providers):
     scene = Scene(providers)
 

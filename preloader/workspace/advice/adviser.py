@@ -27,6 +27,7 @@ from preloader.workspace.resolve import Resolver
 LEAST = 0.1
 """Below which corrected probability advice is not passed on; what comes of it is learned all the same."""
 
+_ENDS_WITHIN_S = 5.0
 _MOST_LATE = 10  # answers in a row that the agent's calls came before: the model is slower than the agent
 
 
@@ -78,11 +79,13 @@ class Adviser:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ask no more; nothing is left running."""
+        """Ask no more; nothing is left running but a model that ignores for seconds that it is cancelled."""
         self._running = False
         self._drop("cancelled")
         if self._task is not None:
-            await asyncio.wait({self._task})
+            _, left = await asyncio.wait({self._task}, timeout=_ENDS_WITHIN_S)
+            if left:
+                logger.warning("a question is left behind: its language model ignores that it was cancelled")
 
     def hear(self, item: Item, *, ask: bool = True) -> None:
         """Take the next item of the session, and ask unless it is a call.
@@ -151,6 +154,8 @@ class Adviser:
         self._counts["asked"] += 1
         try:
             answer = await self._advice.model.complete(asked, NextStep, self._advice.timeout_s)
+            if self._task is not None and self._task.cancelling():
+                raise asyncio.CancelledError  # which the model has swallowed
         except asyncio.CancelledError:
             self._counts[self._ended_by] += 1
             if self._ended_by == "late":
