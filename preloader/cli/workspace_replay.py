@@ -81,7 +81,7 @@ def _rows(results: Sequence[Replayed]) -> list[dict[str, str | float]]:
     rows: dict[str, dict[str, str | float]] = {}
     for one in results:
         counted = {"sessions": 1, "reads": one.reads, "cold": one.cold, "cold_ready": one.cold_ready}
-        counted |= msgspec.structs.asdict(one.statistics)
+        counted |= {name: value for name, value in msgspec.structs.asdict(one.statistics).items() if value is not None}
         for repository in (_ALL, one.repository):
             row = rows.setdefault(repository, {"repository": repository})
             for name, value in counted.items():
