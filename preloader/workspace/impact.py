@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from msgspec import Struct
 
@@ -11,11 +12,13 @@ from preloader.workspace.graph.blocking import blocking_of
 from preloader.workspace.graph.diffs import Change
 from preloader.workspace.graph.facts import BlockingCall
 from preloader.workspace.graph.index import GraphIndex
+from preloader.workspace.graph.languages import same_language, support_for
 from preloader.workspace.graph.layout import basename, dirname
 from preloader.workspace.graph.migrations import Migration, migrations
 from preloader.workspace.graph.parsing import Pace, check_stop
 from preloader.workspace.graph.reach import Reached, reach
 from preloader.workspace.graph.reader import read_bytes
+from preloader.workspace.test_names import own_stem
 
 
 class Dependent(Struct, frozen=True):
@@ -128,7 +131,7 @@ def _tests(index: GraphIndex, reached: dict[str, Reached]) -> list[TestToRun]:
     """Return the tests among what is reached, those named after what changed, and those beneath a changed fixture."""
     found: dict[str, TestToRun] = {}
     for path, far in reached.items():
-        if index.is_test(path):
+        if index.is_test(path) and path in index:
             reason = f"reaches the change over {far.via}" if far.distance > 1 else f"imports {far.via}"
             found[path] = TestToRun(path, far.distance, reason if far.distance else "it changed itself")
         elif (facts := index.facts(path)) is not None and facts.has_tests:
@@ -138,7 +141,8 @@ def _tests(index: GraphIndex, reached: dict[str, Reached]) -> list[TestToRun]:
                 if index.is_test(test):
                     found.setdefault(test, TestToRun(test, far.distance + 1, f"its fixtures come from {path}"))
         if not far.distance and not index.is_test(path):
-            for test in index.tests_named(basename(path).partition(".")[0]):
+            named = index.tests_named(own_stem(PurePosixPath(path)))
+            for test in (one for one in named if support_for(path) is None or same_language(path, one)):
                 if test not in found or found[test].distance > 0:
                     found[test] = TestToRun(test, 0, f"named after {path}")
     return sorted(found.values(), key=lambda one: (one.distance, one.path))

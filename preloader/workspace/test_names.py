@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 
 _JS = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".mts", ".cts")
 _JVM = (".java", ".kt", ".groovy", ".scala")
+_JS_MARK = re.compile(r"[._-](?:test|spec)$|\.(?:cy|e2e-spec)$")
+_JVM_MARK = re.compile("(?:Tests?|TestCase|IT|Spec)$")
 _PARTS_OF_LAYOUT = {"src", "lib", "main", "java", "kotlin", "scala", "test", "tests", "__tests__", "unit", "spec"}
 MOST = 20
 
@@ -16,15 +18,15 @@ def is_test(path: PurePosixPath) -> bool:
     """Return whether a file holds tests, going by its name."""
     stem, ending = path.stem, path.suffix
     if ending == ".py":
-        return stem.startswith("test_") or stem.endswith("_test")
+        return stem.startswith("test_") or stem.endswith("_test") or stem == "tests"
     if ending in _JS:
-        return stem.endswith((".test", ".spec")) or "__tests__" in path.parts
+        return bool(_JS_MARK.search(stem)) or "__tests__" in path.parts
     if ending == ".go":
         return stem.endswith("_test")
     if ending == ".rs":
         return "tests" in path.parts[:-1] or stem in ("tests", "test")
     if ending in _JVM:
-        return bool(re.search(r"(?:Tests?|IT|Spec)$|^Test[A-Z]", stem))
+        return bool(_JVM_MARK.search(stem) or re.match("Test[A-Z]", stem))
     return False
 
 
@@ -36,10 +38,15 @@ def tested_stems(path: PurePosixPath) -> set[str]:
     if path.suffix == ".py" or path.suffix == ".go":
         return {stem.removeprefix("test_").removesuffix("_test")}
     if path.suffix in _JS:
-        return {re.sub(r"\.(?:test|spec)$", "", stem)}
+        return {_JS_MARK.sub("", stem)}
     if path.suffix in _JVM:
-        return {re.sub(r"(?:Tests?|IT|Spec)$", "", stem), re.sub(r"^Test(?=[A-Z])", "", stem)} - {stem}
+        return {_JVM_MARK.sub("", stem), re.sub(r"^Test(?=[A-Z])", "", stem)} - {stem}
     return {stem.removeprefix("test_").removesuffix("_test").removesuffix("_tests")}
+
+
+def own_stem(source: PurePosixPath) -> str:
+    """Return the name, without its ending, that tests of a source file go by: its package's, where it has none."""
+    return source.parent.name if source.stem in ("__init__", "index", "mod") else source.stem
 
 
 def tests_of(source: PurePosixPath, files: Iterable[PurePosixPath]) -> tuple[str, ...]:
@@ -49,7 +56,7 @@ def tests_of(source: PurePosixPath, files: Iterable[PurePosixPath]) -> tuple[str
     """
     if is_test(source):
         return (str(source),)
-    stem = source.parent.name if source.stem in ("__init__", "index", "mod") else source.stem
+    stem = own_stem(source)
     endings = next((group for group in (_JS, _JVM) if source.suffix in group), (source.suffix,))
     about = [path for path in files if path.suffix in endings and stem in tested_stems(path)]
     about.sort(key=lambda path: (-_likeness(source, path), str(path)))

@@ -57,6 +57,18 @@ def test_a_test_leads_to_what_it_tests(tmp_path):
         assert related(index, CoChanges(()), "web/cart.ts", 1)[0].path == "web/cart.test.ts"
 
 
+def test_a_name_with_dots_leads_to_its_test_and_back(tmp_path):
+    files = {"src/cart.service.ts": "", "src/cart.service.spec.ts": "", "src/cart.ts": "", "tests/test_cart.py": ""}
+    with graph_of(tmp_path, files) as index:
+        there = kinds(related(index, CoChanges(()), "src/cart.service.ts", 9))
+        assert there["src/cart.service.spec.ts"] == ["sibling", "test"]
+        assert "tests/test_cart.py" not in there
+        back = kinds(related(index, CoChanges(()), "src/cart.service.spec.ts", 9))
+        assert back["src/cart.service.ts"] == ["sibling", "tested"]
+        assert back["src/cart.ts"] == ["sibling"]
+        assert related(index, CoChanges(()), "tests/test_cart.py", 9) == []
+
+
 def test_what_everything_imports_says_less(tmp_path):
     files = {f"m{n}.py": "import hub\n" for n in range(30)} | {"hub.py": "", "own.py": "", "a.py": "import hub, own\n"}
     with graph_of(tmp_path, files) as index:

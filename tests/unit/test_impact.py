@@ -5,7 +5,7 @@ import pytest
 
 from preloader.workspace.graph.diffs import Change, changes_of_diff
 from preloader.workspace.impact import Impact, impact
-from tests.unit.graph_scene import graph_of, write
+from tests.unit.graph_scene import edges, graph_of, write
 
 FILES = {
     "shop/__init__.py": "from shop.cart import Cart\nfrom shop.money import euro, pound as gbp\n",
@@ -86,6 +86,79 @@ def test_a_test_that_is_only_named_after_a_file_is_run(tmp_path):
     with graph_of(tmp_path, FILES | {"tests/test_uk.py": "import requests\n"}) as index:
         tests = {one.path: one.reason for one in impact(index, [Change("shop/uk.py")], 99).tests}
         assert tests["tests/test_uk.py"] == "named after shop/uk.py"
+
+
+def test_what_tests_are_named_after_is_a_file_of_their_language_or_of_none(tmp_path):
+    files = {"cart.py": "", "cart.ts": "", "cart.sql": "", "a/cart.service.ts": "", "pay/__init__.py": ""}
+    tests = {"test_cart.py": "", "cart.test.ts": "", "cart.service.spec.ts": "", "test_pay.py": ""}
+
+    def run(index, path):
+        return [one.path for one in impact(index, [Change(path)], 99).tests]
+
+    with graph_of(tmp_path, files | tests) as index:
+        assert run(index, "cart.py") == ["test_cart.py"]
+        assert run(index, "cart.ts") == ["cart.test.ts"]
+        assert run(index, "cart.sql") == ["cart.test.ts", "test_cart.py"]
+        assert run(index, "a/cart.service.ts") == ["cart.service.spec.ts"]
+        assert run(index, "pay/__init__.py") == ["test_pay.py"]
+
+
+def test_a_file_that_is_gone_reaches_those_who_import_it_still(tmp_path):
+    with graph_of(tmp_path, FILES) as index:
+        (tmp_path / "shop/cart.py").unlink()
+        (tmp_path / "tests/test_cart.py").unlink()
+        index.update(["shop/cart.py", "tests/test_cart.py"])
+        before = edges(index)
+        found = impact(index, [Change("shop/cart.py", deleted=True), Change("tests/test_cart.py", deleted=True)], 99)
+        assert reached(found) == {"shop/__init__.py": 1, "shop/view.py": 2, "app.py": 3, "tests/deep/test_view.py": 3}
+        assert [one.path for one in found.tests] == ["tests/deep/test_view.py"], "the test that is gone cannot be run"
+        assert edges(index) == before
+
+
+@pytest.mark.parametrize(
+    ("files", "changed", "expected"),
+    [
+        pytest.param(
+            {
+                "a/__init__.py": "from .core import *\n",
+                "a/core.py": "def f():\n    return 1\n\n\ndef g():\n    return 2\n",
+                "b.py": "from a import f\n",
+                "c.py": "from a import g\n",
+            },
+            "a/core.py",
+            {"a/__init__.py", "b.py"},
+            id="python",
+        ),
+        pytest.param(
+            {
+                "ui/index.ts": "export * from './core';\n",
+                "ui/all.ts": "export * as core from './core';\n",
+                "ui/core.ts": "export const f = () =>\n  1;\nexport const g = 2;\n",
+                "b.ts": "import { f } from './ui';\n",
+                "c.ts": "import { g } from './ui';\n",
+                "d.ts": "import { core } from './ui/all';\n",
+            },
+            "ui/core.ts",
+            {"ui/index.ts", "ui/all.ts", "b.ts", "d.ts"},
+            id="typescript",
+        ),
+        pytest.param(
+            {
+                "Cargo.toml": "[package]\nname = 'r'\n",
+                "src/lib.rs": "mod core;\npub use core::*;\n",
+                "src/core.rs": "pub fn f() {\n    1\n}\npub fn g() {}\n",
+                "tests/b.rs": "use r::f;\n",
+                "tests/c.rs": "use r::g;\n",
+            },
+            "src/core.rs",
+            {"src/lib.rs", "tests/b.rs"},
+            id="rust",
+        ),
+    ],
+)
+def test_what_a_file_offers_on_as_a_whole_reaches_those_who_take_it_there(tmp_path, files, changed, expected):
+    with graph_of(tmp_path, files) as index:
+        assert set(reached(impact(index, [Change(changed, ((2, 2),))], 99))) == expected
 
 
 def test_rust_files_hold_their_own_tests(tmp_path):
@@ -251,8 +324,23 @@ def test_a_diff_says_what_changed():
     assert changes_of_diff("no diff at all\n@@ -1 +1 @@\n+x\n") == []
 
 
-def test_what_a_diff_removed_reaches_those_who_take_it(tmp_path):
+@pytest.mark.parametrize(
+    "removed",
+    [
+        "def gone():\n-    pass",
+        "gone = 1",
+        "gone: int = 1",
+        "from .other import gone",
+        "    gone,  # noqa: F401",
+        "    kept as gone",
+        "export const gone = 1;",
+        "export { a, gone } from './other';",
+        "pub(crate) use other::gone;",
+    ],
+)
+def test_what_a_diff_removed_reaches_those_who_take_it(tmp_path, removed):
     files = {"a.py": "x = 1\n", "b.py": "from a import gone\n", "c.py": "from a import x\n"}
     with graph_of(tmp_path, files) as index:
-        diff = "--- a/a.py\n+++ b/a.py\n@@ -2,2 +1,0 @@\n-def gone():\n-    pass\n"
+        lines = removed.count("\n") + 1
+        diff = f"--- a/a.py\n+++ b/a.py\n@@ -2,{lines} +1,0 @@\n-{removed}\n"
         assert set(reached(impact(index, changes_of_diff(diff), 99))) >= {"b.py"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -10,10 +11,17 @@ _HUNK = re.compile(r"@@ -\d{1,9}(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _ESCAPE = re.compile(rb'\\([abtnvfr"\\]|[0-7]{3})')
 _ESCAPED = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b'"': 34, b"\\": 92}
 _NONE = "/dev/null"
+_MAX_LINE = 2_000  # characters of an import that are looked at
 _DEFINITION = re.compile(
     r"-\s*(?:(?:export|default|public|private|protected|static|final|abstract|pub(?:\([^)]{0,64}\))?|async|unsafe)\s+)*"
     r"(?:def|class|function\*?|func|fn|const|let|var|type|interface|struct|enum|trait|record)\s+(\w+)"
 )
+
+
+# What files may offer besides: names that are assigned, entries of a list over several lines, all that an import names.
+_ENTRY = re.compile(r"-\s*+(\w+)\s*+(?:(?::[^=]{0,200})?=(?!=)|(?:as\s++(\w+)\s*+)?,?\s*+(?:(?:#|//).*)?$)")
+_IMPORT = re.compile(r"-\s*(?:from|import|export|(?:pub(?:\([^)]{0,64}\))?\s+)?use)\b")
+_WORD = re.compile(r"\w+")
 
 
 class Change(Struct, frozen=True):
@@ -24,7 +32,7 @@ class Change(Struct, frozen=True):
         lines: The first and the last line of each part of the new file that was changed; where nothing was put in the
             place of what was deleted, the lines around. Empty where all of it counts as changed.
         deleted: Whether the file is no more.
-        removed: What lines that were taken out defined.
+        removed: What lines that were taken out defined, or may have offered on.
     """
 
     path: str
@@ -83,8 +91,7 @@ class _Parser:
         elif line.startswith("-"):
             self._lines.append((max(1, self._at - 1), self._at))
             self._old_left -= 1
-            if match := _DEFINITION.match(line):
-                self._removed.add(match[1])
+            self._removed.update(_offered(line))
         elif not line.startswith("\\"):  # "no newline at end of file"
             self._at += 1
             self._old_left -= 1
@@ -93,6 +100,13 @@ class _Parser:
     def _enter(self, change: Change) -> None:
         if change.path:
             self.changes[change.path] = change
+
+
+def _offered(line: str) -> Iterable[str]:
+    """Return the names that a removed line may have offered to other files."""
+    if match := _DEFINITION.match(line) or _ENTRY.match(line):
+        return filter(None, match.groups())
+    return _WORD.findall(line[:_MAX_LINE]) if _IMPORT.match(line) else ()
 
 
 def changes_of_diff(text: str) -> list[Change]:

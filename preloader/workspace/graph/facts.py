@@ -90,7 +90,8 @@ class FileFacts(Struct, frozen=True, array_like=True, omit_defaults=True):
         blocking: Calls that block within asynchronous functions.
         helpers: Calls that block within other functions (Python).
         calls: What asynchronous functions call of those, perhaps of other files (Python).
-        uses: Names that may be defined by other files of the same package (Go, Java).
+        uses: Names that may be defined by other files of the same package (Go, Java); paths that may begin at another
+            crate (Rust).
         package: The package that it says it belongs to (Go, Java).
         has_errors: Whether a part of it could not be parsed.
         has_tests: Whether it holds tests beside other code (Rust's ``#[cfg(test)]``).

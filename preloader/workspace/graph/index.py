@@ -126,6 +126,29 @@ class GraphIndex:
         with self._lock:
             return {source: self._targets[source][path] for source in sorted(self._sources.get(path, ()))}
 
+    def importers_before(self, path: str, check: Callable[[], None]) -> dict[str, tuple[str, ...]]:
+        """Return the files whose imports would lead to a file that is no more, each with the names that it takes.
+
+        Args:
+            path: A file that is not in the graph.
+            check: Raises to give up; called for each file that is looked at.
+        """
+
+        def ask() -> dict[str, tuple[str, ...]]:
+            found = {}
+            questions = self._layout.add(path)
+            try:
+                for asker in sorted(set().union(*(self._asking.get(question, ()) for question in questions))):
+                    check()
+                    targets, _ = self._resolved(asker)
+                    if path in targets:
+                        found[asker] = targets[path]
+            finally:
+                self._layout.discard(path)
+            return found
+
+        return self._asked_of_store(ask, {})
+
     def facts(self, path: str) -> FileFacts | None:
         """Return what a file says of itself, ``None`` where it was not read."""
         return self._asked_of_store(lambda: self._store.facts(path) if path in self._stamps else None, None)
@@ -150,7 +173,7 @@ class GraphIndex:
             return sorted(self._layout.with_stem(stem))
 
     def tests_named(self, stem: str) -> list[str]:
-        """Return the tests that are named after a stem, sorted."""
+        """Return the tests that are named after a stem, as `own_stem` gives it, sorted."""
         with self._lock:
             return sorted(self._tests.get(stem, ()))
 
@@ -325,11 +348,16 @@ class GraphIndex:
 
     def _resolve(self, path: str) -> None:
         with self._lock:
-            facts, support = self._store.facts(path), support_for(path)
-            probe = Probe(self._layout, self._configurations, self._packages.defined)
-            targets = support.resolve(path, facts, probe) if facts is not None and support is not None else {}
-            self._link(path, targets, frozenset(map(intern, probe.asked)))
+            targets, asked = self._resolved(path)
+            self._link(path, targets, frozenset(map(intern, asked)))
             self._unresolved.discard(path)
+
+    def _resolved(self, path: str) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+        """Return where a file's imports lead, and what was asked to find that."""
+        facts, support = self._store.facts(path), support_for(path)
+        probe = Probe(self._layout, self._configurations, self._packages.defined)
+        targets = support.resolve(path, facts, probe) if facts is not None and support is not None else {}
+        return targets, probe.asked
 
     def _link(self, path: str, targets: Mapping[str, tuple[str, ...]], asked: frozenset[str]) -> None:
         """Put a file's edges, and what they hang on, in the place of what it had."""

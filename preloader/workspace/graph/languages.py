@@ -61,3 +61,9 @@ def support_for(path: str) -> Support | None:
     name = basename(path)
     dot = name.rfind(".")
     return _LANGUAGES.get(name[dot:]) if dot > 0 else None
+
+
+def same_language(path: str, other: str) -> bool:
+    """Return whether two files are of one known language; JavaScript and its kin are one."""
+    here, there = support_for(path), support_for(other)
+    return here is not None and there is not None and here.resolve is there.resolve

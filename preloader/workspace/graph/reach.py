@@ -57,7 +57,8 @@ def reach(
         check()
         path = waiting.popleft()
         here = reached[path]
-        for importer, taken in index.importers(path).items():
+        importers = index.importers(path) if path in index else index.importers_before(path, check)
+        for importer, taken in importers.items():
             before = reached.get(importer)
             names = files.passed_on(importer, here.names, taken) if before or len(reached) < limit else frozenset()
             after = _together(before, names)
@@ -99,11 +100,9 @@ class _Files:
             return None
         names = frozenset(taken) if changed is None else changed.intersection(taken or changed)
         regions = self._of(importer)
-        if regions is None:
+        if regions is None or not names:
             return None if names else frozenset()
-        if not taken:
-            names = names & regions.words
-        return regions.using(names) if names else frozenset()
+        return regions.using(names) if taken else regions.taking(names)
 
     def _of(self, path: str) -> Regions | None:
         if path not in self._regions:

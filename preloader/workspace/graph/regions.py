@@ -16,7 +16,7 @@ Names = frozenset[str] | None
 """Names that changed; ``None`` for all of a file."""
 
 _WORD = re.compile(r"\w+")
-_ALIAS = re.compile(r"\b(\w+)\s+as\s+(\w+)|\b(\w+)\s*:\s*(\w+)")
+_ALIAS = re.compile(r"(\*|\b\w+)\s+as\s+(\w+)|\b(\w+)\s*:\s*(\w+)")
 # Docstrings and comments between definitions: they run nothing.
 _REMARK = re.compile(r"(\"\"\"|''').*?(?:\1|\Z)|/\*.*?(?:\*/|\Z)|(?:#|//)[^\n]*", re.DOTALL)
 _ABOVE = ("@", "#[")  # decorators and attributes belong to what follows
@@ -49,6 +49,7 @@ class Regions:
         self._between = _REMARK.sub(lambda match: "\n" * match[0].count("\n"), between).split("\n")
         self._outside = _words(self._between)
         self._aliases = _aliases(lines[line - 1] for line in sorted(self._imports) if line <= len(lines))
+        self._offers_all = any(one.exported and "*" in one.names for one in facts.imports)
         self.words = frozenset().union(*(one.words for one in self._regions), self._outside, self._aliases.values())
 
     def touched(self, ranges: Iterable[tuple[int, int]]) -> Names:
@@ -65,6 +66,17 @@ class Regions:
                 if number in self._imports:
                     names.update(_WORD.findall(self._lines[number - 1]))
         return self.using(frozenset(names))
+
+    def taking(self, changed: frozenset[str]) -> Names:
+        """Return what changes where the file imports another as a whole in which names changed: what mentions them.
+
+        Where it offers on all of another (``export * from``, Python's ``import *``), it need not mention them for that.
+        """
+        if self._offers_all:
+            names = self.using(changed | {"*"})
+            return None if names is None else names - {"*"}
+        mentioned = changed & self.words
+        return self.using(mentioned) if mentioned else frozenset()
 
     def using(self, names: frozenset[str]) -> Names:
         """Return ``names``, and the definitions that mention them or each other; ``None`` where other code does."""

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from preloader.workspace.graph.cochange import CoChanges
 from preloader.workspace.graph.index import GraphIndex
-from preloader.workspace.graph.languages import SUFFIXES
+from preloader.workspace.graph.languages import SUFFIXES, same_language
 from preloader.workspace.graph.layout import basename, dirname, joined
-from preloader.workspace.test_names import tested_stems
+from preloader.workspace.test_names import own_stem, tested_stems
 
 _IMPORT, _IMPORTER, _NAMED_TEST, _TEST, _SIBLING = 0.6, 0.5, 0.8, 0.4, 0.25
 _MAX_SIBLINGS = 32
@@ -77,24 +77,24 @@ def _of_imports(index: GraphIndex, path: str) -> Iterator[tuple[str, Reason]]:
 
 def _of_tests(index: GraphIndex, path: str) -> Iterator[tuple[str, Reason]]:
     """Yield its tests, by name and by import; where it is a test, what it tests."""
-    stem = basename(path).partition(".")[0]
     if index.is_test(path):
-        for other in (other for stem in tested_stems(PurePosixPath(path)) for other in index.with_stem(stem)):
-            if not index.is_test(other):
+        for other in _tested(index, path):
+            if same_language(path, other):
                 yield other, Reason("tested", _NAMED_TEST, "its name says that it tests this")
         return
-    for other in index.tests_named(stem):
-        if _same_language(path, other):
+    for other in index.tests_named(own_stem(PurePosixPath(path))):
+        if same_language(path, other):
             yield other, Reason("test", _NAMED_TEST, "a test that is named after it")
     tests = [other for other in index.importers(path) if index.is_test(other)]
     for other in tests:
         yield other, Reason("test", _TEST / math.sqrt(max(1.0, len(tests) / 4.0)), "a test that imports it")
 
 
-def _same_language(path: str, other: str) -> bool:
-    families = [next((suffix for suffix in SUFFIXES if one.endswith(suffix)), "") for one in (path, other)]
-    scripts = {".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts"}
-    return families[0] == families[1] or set(families) <= scripts
+def _tested(index: GraphIndex, test: str) -> Iterator[str]:
+    for stem in sorted(tested_stems(PurePosixPath(test))):
+        for other in index.with_stem(stem.partition(".")[0]):
+            if own_stem(PurePosixPath(other)) == stem and not index.is_test(other):
+                yield other
 
 
 def _of_place(index: GraphIndex, path: str) -> Iterator[tuple[str, Reason]]:

@@ -12,20 +12,20 @@ def resolve_java(importer: str, facts: FileFacts, probe: Probe) -> dict[str, tup
     edges = Edges(importer)
     for found in facts.imports:
         parts = found.module.split(".")
-        if found.names and (package := _package(importer, parts, probe)) is not None:
+        if found.names and (package := _package(parts, probe)):
             _used(package, facts, probe, edges)
         else:
             edges.add(_class(importer, parts, probe))
-    _used(dirname(importer), facts, probe, edges)
+    _used([dirname(importer), *_package(facts.package.split("."), probe)], facts, probe, edges)
     return edges.result()
 
 
-def _used(directory: str, facts: FileFacts, probe: Probe, edges: Edges) -> None:
-    """Enter the classes of a directory that the file uses."""
-    there = set(probe.names(directory))
+def _used(package: list[str], facts: FileFacts, probe: Probe, edges: Edges) -> None:
+    """Enter the classes of a package that the file uses; it may lie in several source roots, as its tests do."""
+    there = {directory: set(probe.names(directory)) for directory in package}
     for name in facts.uses:
-        if f"{name}.java" in there:
-            edges.add(joined(directory, f"{name}.java"), [name])
+        homes = [joined(directory, f"{name}.java") for directory in there if f"{name}.java" in there[directory]]
+        edges.add(nearest(edges.importer, homes), [name])
 
 
 def _class(importer: str, parts: list[str], probe: Probe) -> str | None:
@@ -38,7 +38,7 @@ def _class(importer: str, parts: list[str], probe: Probe) -> str | None:
     return None
 
 
-def _package(importer: str, parts: list[str], probe: Probe) -> str | None:
+def _package(parts: list[str], probe: Probe) -> list[str]:
+    """Return the directories of a package."""
     path = "/".join(parts)
-    places = [place for place in probe.directories(parts[-1]) if place == path or place.endswith(f"/{path}")]
-    return nearest(importer, places)
+    return [place for place in probe.directories(parts[-1]) if place == path or place.endswith(f"/{path}")]

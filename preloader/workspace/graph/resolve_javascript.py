@@ -15,7 +15,7 @@ _WRITTEN_AS = {".js": (".ts", ".tsx", ".d.ts"), ".jsx": (".tsx",), ".mjs": (".mt
 _BUILT = ("dist", "lib", "build", "out")  # where a package's entry is built to; its source is read in place of it
 _ENTRIES = ("source", "types", "module", "main")
 _CONDITIONS = frozenset({"source", "types", "import", "module", "default", "require", "node"})  # in the file's order
-_MAX_EXTENDS = 8
+_MAX_CONFIGS = 16  # that one extends, or refers to
 _MAX_PATTERNS = 256
 
 
@@ -94,7 +94,11 @@ def _matched(pattern: str, module: str) -> str | None:
 def _compiler_paths(config: str, probe: Probe) -> tuple[str | None, dict[str, Any], str]:
     """Return ``baseUrl`` as a directory, ``paths``, and the directory that these are relative to."""
     base: str | None = None
-    for _ in range(_MAX_EXTENDS):
+    waiting = [config]
+    for _ in range(_MAX_CONFIGS):
+        if not waiting:
+            break
+        config = waiting.pop()
         content = probe.configuration(config)
         options = content.get("compilerOptions")
         options = options if isinstance(options, dict) else {}
@@ -103,13 +107,26 @@ def _compiler_paths(config: str, probe: Probe) -> tuple[str | None, dict[str, An
         if isinstance(options.get("paths"), dict):
             own = base if base is not None else dirname(config)
             return base, options["paths"], own
-        parent = content.get("extends")
-        place = inside(dirname(config), parent) if isinstance(parent, str) and parent.startswith(".") else None
-        following = probe.first(place, f"{place}.json", joined(place, "tsconfig.json")) if place is not None else None
-        if following is None:
-            break
-        config = following
+        waiting.extend(_further_configs(config, content, probe))
     return base, {}, ""
+
+
+def _further_configs(config: str, content: dict[str, Any], probe: Probe) -> Iterator[str]:
+    """Yield the projects that a ``tsconfig.json`` refers to, then what it extends, the last of which counts most."""
+    references, parents = content.get("references"), content.get("extends", [])
+    for one in references if isinstance(references, list) else ():
+        if isinstance(one, dict) and (found := _config(config, one.get("path"), probe)):
+            yield found
+    for parent in parents if isinstance(parents, list) else [parents]:
+        of_package = isinstance(parent, str) and not parent.startswith(".")
+        if found := _package(config, parent, probe) if of_package else _config(config, parent, probe):
+            yield found
+
+
+def _config(config: str, path: Any, probe: Probe) -> str | None:
+    """Return the configuration that another names by its path, by that without a suffix, or by its directory."""
+    place = inside(dirname(config), path) if isinstance(path, str) else None
+    return probe.first(place, f"{place}.json", joined(place, "tsconfig.json")) if place is not None else None
 
 
 def _own_import(importer: str, module: str, probe: Probe) -> str | None:

@@ -19,6 +19,11 @@ def resolve_rust(importer: str, facts: FileFacts, probe: Probe) -> dict[str, tup
             edges.add(_declared(importer, found, root, probe))
         else:
             _enter_path(importer, found, root, probe, edges)
+    crates = probe.projects("Cargo.toml")
+    for used in facts.uses:
+        module, _, name = used.rpartition("::")
+        if module.partition("::")[0] in crates:
+            _enter_path(importer, Import(module, (name,)), root, probe, edges)
     return edges.result()
 
 

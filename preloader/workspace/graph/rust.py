@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from preloader.workspace.graph.facts import FileFacts, Import
+from preloader.workspace.graph.golang import used_names
 from preloader.workspace.graph.parsing import Source, path_to, walk
 from preloader.workspace.graph.reading import MAX_IMPORTS, Collector, end_of, line_of
 
@@ -29,6 +30,12 @@ _KINDS = {
 _PATH_ATTRIBUTE = re.compile(rb'#\s*\[\s*path\s*=\s*"([^"\n]{1,512})"')
 _TESTS = re.compile(rb"#\s*\[\s*(?:cfg\s*\(\s*test\s*\)|(?:\w{1,64}::)?test\b)")
 _INLINE_PATH = re.compile(rb"\b(?:crate|super|self)(?:::[A-Za-z_]\w{0,127}){2,16}")
+# A path that does not begin at the crate, but where it is taken in; written as in golang.py.
+_USED = re.compile(
+    rb"(?<![\w:])(?!(?:alloc|core|crate|self|std|super)::)((?:[a-z_]\w{0,127}::){1,16}\w{1,128})"
+    rb"|//[^\n]*|/\*.*?(?:\*/|\Z)|\br(#*)\".*?(?:\"\2|\Z)|\"(?:[^\"\\]|\\.)*+\"?|'(?:[^'\\\n]|\\.)'|\buse\s[^;]*+",
+    re.DOTALL,
+)
 _NO_CODE = frozenset({"block_comment", "line_comment", "raw_string_literal", "string_literal", "use_declaration"})
 _MAX_DEPTH = 32  # of a path; a file that nests braces deeper means harm
 
@@ -50,6 +57,8 @@ def read_rust(source: Source) -> FileFacts:
             continue
         if node.type == "mod_item":
             _module(source, node, attribute, found, inner)
+        elif node.type == "extern_crate_declaration":
+            found.add(Import(source.field(node, "name"), line=line_of(node), end_line=end_of(node)))
         elif node.type == "use_declaration":
             _used(source, node, found, len(inner))
         elif node.type == "impl_item":
@@ -66,6 +75,7 @@ def read_rust(source: Source) -> FileFacts:
         language="rust",
         imports=tuple(found.imports),
         definitions=tuple(found.definitions),
+        uses=used_names(source, _USED, frozenset()),
         has_errors=source.tree.root_node.has_error,
         has_tests=_TESTS.search(source.data) is not None,
     )

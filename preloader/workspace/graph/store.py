@@ -19,7 +19,7 @@ from preloader.telemetry import logger
 from preloader.workspace.graph.facts import Definition, FileFacts
 
 APPLICATION_ID = 0x50524C47  # "PRLG"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever the tables change, or what the readers find in the same bytes."""
 
 FILE_NAME = "code-graph.sqlite3"
