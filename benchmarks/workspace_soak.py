@@ -1,10 +1,17 @@
-"""A workspace read through a real manager while it is edited: not one stale byte may be served.
+"""A workspace with everything on, used while its files are edited: not one stale byte may be served.
 
 Run it with ``python -m benchmarks.workspace_soak --minutes 10 [--seed 0] [--json]``; the exit status is 0 if all holds.
-Threads edit files in place (some keep size and modification time), replace them by renaming, truncate, delete, and put
-links and directories in their places, as fast as they can and with rests in which stamps settle. Readers ask for files
-and tool calls, some of them preloaded. Whatever is served must be something that the file was between the moment of the
-question and that of the answer.
+Threads and another process edit files in place (some keep size and times), replace them by renaming, make them anew,
+truncate and delete them, put links and directories in their places, rename directories, swap links and switch
+branches, as fast as they can and with rests in which stamps settle. Several tasks feed what an agent's session may say,
+cut anywhere, read files, ask for facts, call tools, and begin new queries; the learned models, the code graph and the
+watch are on, and with ``--advice`` a model behind a local server, which guesses and fails at random.
+
+Whatever is served must have been so at some moment between question and answer (`benchmarks.soak_world`), every need
+and every preload must have ended once, every value that was loaded must have been unloaded, and at the end nothing may
+be left running or open.
+
+``--long-session STEPS`` runs one long session instead, and says what grows (`benchmarks.long_session`).
 """
 
 from __future__ import annotations
@@ -13,7 +20,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
 import shutil
 import sys
@@ -21,279 +27,205 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
+from benchmarks import long_session
 from benchmarks.harness import machine
-from preloader.errors import LoadError, UnknownResourceError
-from preloader.manager import PreloadManager
-from preloader.settings import Settings
+from benchmarks.soak_asking import Asking
+from benchmarks.soak_hands import Elsewhere, Here
+from benchmarks.soak_leftovers import Held
+from benchmarks.soak_model import guessing_server
+from benchmarks.soak_talking import Talking
+from benchmarks.soak_world import Branches, Files, Hands, Links, MovingDirectory, Place, Scene, json_of, version_of
+from preloader.ports import Loaded, Provider
+from preloader.workspace.advice.settings import Advice
 from preloader.workspace.catalogue import ToolCatalogue
-from preloader.workspace.derived import Derived
-from preloader.workspace.files import SourceFile, SourceFiles, WorkspaceFiles
-from preloader.workspace.paths import Confined
-from preloader.workspace.tools import ToolProvider
+from preloader.workspace.learn.models import load_models
+from preloader.workspace.workspace import SETTINGS, Workspace
 
-SUBJECTS, WRITERS, READERS = 24, 2, 6
 FLAT_MB_PER_MINUTE = 2.0
-_REMEMBERED = 1_000  # states of each file: more than it goes through while a question is answered
+TEXTS, DOCUMENTS = 24, 4
+ASKERS, TALKERS = 5, 3
+MODELS = Path(__file__).parent.parent / "models/workspace/models.npz"
+CATALOGUE = """
+[tools.Read]
+builtin = "read_file"
+rename = { file_path = "path" }
+[tools.LS]
+builtin = "list_directory"
+[tools.Glob]
+builtin = "glob"
+[tools.Grep]
+builtin = "grep"
+"""
+
 _REST_S = 2.5  # longer than stamps take to settle
-
-State = bytes | None
-"""What a file is at one moment; ``None`` where it cannot be read."""
-
-
-class Subject:
-    """A file that is edited, and what it was lately. One thread writes, the loop reads.
-
-    Attributes:
-        reached: The number of the latest state that it has certainly reached.
-    """
-
-    def __init__(self, root: Path, number: int) -> None:
-        self.name = f"d{number % 4}/f{number}.txt"
-        self.path = root / self.name
-        self.path.parent.mkdir(exist_ok=True)
-        self.version = 0
-        self._log: tuple[int, list[State]] = (0, [self.content()])  # the first one's number; replaced as a whole
-        self.reached = 0
-        self.path.write_bytes(self.content())
-
-    def content(self) -> bytes:
-        """Return what the present version writes."""
-        return b"version %012d of %s\n" % (self.version, self.name.encode())
-
-    def becomes(self, *states: State) -> None:
-        """Announce what it is about to go through."""
-        first, log = self._log
-        if len(log) >= 2 * _REMEMBERED:
-            first, log = first + len(log) - _REMEMBERED, log[-_REMEMBERED:]  # a copy: the loop may read the other
-        log += states
-        self._log = first, log
-
-    def became(self) -> None:
-        """Note that it is what was announced."""
-        first, log = self._log
-        self.reached = first + len(log) - 1
-
-    def since(self, reached: int) -> list[State]:
-        """Return all that it may have been since it had reached a state."""
-        first, log = self._log
-        return log[max(0, reached - first) :]
-
-    def clear_away(self) -> None:
-        """Make room for a file, whatever stands in its place; it has been announced."""
-        if self.path.is_dir() and not self.path.is_symlink():
-            self.path.rmdir()
-        elif self.path.is_symlink():
-            self.path.unlink()
-
-
-class Editor:
-    """Edits its own subjects, in a thread.
-
-    Args:
-        subjects: Its own.
-        rng: What it does, and to which.
-    """
-
-    def __init__(self, subjects: list[Subject], rng: random.Random) -> None:
-        self.counts: Counter[str] = Counter()
-        self._subjects = subjects
-        self._rng = rng
-        self._edits: dict[str, Callable[[Subject], None]] = {
-            "rewritten": self._rewrite,
-            "edited in place, times kept": self._edit_in_place,
-            "replaced by renaming": self._replace,
-            "truncated": self._truncate,
-            "deleted": self._delete,
-            "made a directory": self._make_directory,
-            "made a link": self._make_link,
-        }
-
-    def edit(self) -> None:
-        """Do something to one of them."""
-        subject = self._rng.choice(self._subjects)
-        what = self._rng.choice(list(self._edits))
-        subject.version += 1
-        self._edits[what](subject)
-        subject.became()
-        self.counts[what] += 1
-
-    def _rewrite(self, subject: Subject) -> None:
-        subject.becomes(None, b"", subject.content())
-        subject.clear_away()
-        subject.path.write_bytes(subject.content())
-
-    def _edit_in_place(self, subject: Subject) -> None:
-        content = subject.content()
-        if subject.path.is_symlink() or not subject.path.is_file() or subject.path.stat().st_size != len(content):
-            return self._rewrite(subject)
-        status = subject.path.stat()
-        subject.becomes(content)
-        with subject.path.open("r+b", buffering=0) as file:
-            file.write(content)
-        os.utime(subject.path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        return None
-
-    def _replace(self, subject: Subject) -> None:
-        new = subject.path.with_suffix(".new")
-        new.write_bytes(subject.content())
-        if subject.path.is_dir() and not subject.path.is_symlink():
-            subject.becomes(None)
-            subject.path.rmdir()
-        subject.becomes(subject.content())
-        new.replace(subject.path)
-
-    def _truncate(self, subject: Subject) -> None:
-        if subject.path.is_symlink() or not subject.path.is_file():
-            return self._rewrite(subject)
-        cut = self._rng.randrange(10)
-        subject.becomes(subject.path.read_bytes()[:cut])
-        os.truncate(subject.path, min(cut, subject.path.stat().st_size))
-        return None
-
-    def _delete(self, subject: Subject) -> None:
-        subject.becomes(None)
-        subject.clear_away()
-        subject.path.unlink(missing_ok=True)
-
-    def _make_directory(self, subject: Subject) -> None:
-        self._delete(subject)
-        subject.path.mkdir()
-
-    def _make_link(self, subject: Subject) -> None:
-        """Put a link there that leads out of the workspace: it may not be followed."""
-        self._delete(subject)
-        subject.path.symlink_to("/etc/hostname")
+_RARELY = {MovingDirectory: 0.02, Links: 0.01, Branches: 0.25}  # seconds between changes, on average; else less
+_SHARES = {MovingDirectory: 0.5, Branches: 0.05}  # of the edits that are asked for
+_ON_DISK_ONLY = msgspec.structs.replace(SETTINGS, pressure=False, waste_budget=None, quarantine_after=1_000_000)
 
 
 class WorkspaceSoak:
     """One run.
 
     Args:
-        root: An empty directory.
-        seed: Of what is edited and asked for.
+        root: An empty directory, for the workspace and what is kept of it.
+        seed: Of what is edited, said and asked for.
+        elsewhere: Whether half of the edits are another process's.
+        models: Whether the learned models are on.
+        advice: Whom else to ask, if anybody.
 
     Attributes:
-        stale: What was served and should not have been, in words.
-        counts: What was asked for.
-        errors: Why there was no answer, as where a file did not stay the same for as long as reading it took.
+        workspace: What is tried.
+        asking: What was asked, and what of the answers was stale.
+        faults: What else does not hold, in words, once it has run.
     """
 
-    def __init__(self, root: Path, seed: int) -> None:
-        self.stale: list[str] = []
-        self.counts: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self.rng = random.Random(seed)
-        self.subjects = [Subject(root, number) for number in range(SUBJECTS)]
-        parts = [self.subjects[number::WRITERS] for number in range(WRITERS)]
-        self.editors = [Editor(part, random.Random(seed + 1 + number)) for number, part in enumerate(parts)]
-        confined = Confined(root)
-        files = SourceFiles(confined)
-        self.tools = ToolProvider(ToolCatalogue.builtin(), files)
-        settings = Settings(load_attempts=1, quarantine_after=1_000_000, pressure=False, waste_budget=None)
-        self.manager = PreloadManager({"file": WorkspaceFiles(confined), "tool": self.tools}, settings=settings)
+    def __init__(
+        self, root: Path, seed: int, *, elsewhere: bool = True, models: bool = True, advice: Advice | None = None
+    ) -> None:
+        self.faults: list[str] = []
+        self._held = Held.now()
+        base, state = root / "app", root / "state"
+        base.mkdir()
+        branches = Branches(base)
+        hands: list[Hands] = [Here(), Elsewhere() if elsewhere else Here()]
+        self._hands = hands
+        self.scenes = _scenes(base, hands, random.Random(seed), branches)
+        self.places = [place for scene in self.scenes for place in scene.places]
+        catalogue = root / "tools.toml"
+        catalogue.write_text(CATALOGUE)
+        self.workspace = Workspace(
+            base,
+            tools=ToolCatalogue.from_toml(catalogue),
+            models=load_models(MODELS) if models else None,
+            settings=_ON_DISK_ONLY,
+            state_dir=state,
+            advice=advice,
+        )
+        self._loads = {kind: _counted(one) for kind, one in self.workspace.providers.by_kind.items()}
+        rng = random.Random(seed + 1)
+        self.asking = Asking(self.workspace, self.places, branches.head, rng)
+        self.talking = Talking(self.workspace, self.places, self.asking, rng)
+        self._rng = random.Random(seed + 2)
         self._ended = threading.Event()
 
     async def run(self, *, seconds: float | None = None, edits: int | None = None) -> None:
-        """Read and edit, for so long or for so many edits of each writer."""
-        async with self.manager:
-            writers = [threading.Thread(target=self._write, args=(editor, edits)) for editor in self.editors]
-            for writer in writers:
-                writer.start()
-            readers = [asyncio.create_task(self._read(writers)) for _ in range(READERS)]
-            if seconds is not None:
-                await asyncio.sleep(seconds)
-                self._ended.set()
-            try:
-                await asyncio.gather(*readers)
-            finally:
-                self._ended.set()
-                for writer in writers:
-                    await asyncio.to_thread(writer.join)
-
-    def _write(self, editor: Editor, edits: int | None) -> None:
-        rng = random.Random(id(editor) % 1_000)
-        while not self._ended.is_set() and (edits is None or sum(editor.counts.values()) < edits):
-            editor.edit()
-            if edits is None and rng.random() < 0.003:
-                self._ended.wait(_REST_S)
-            time.sleep(rng.choice((0.0, 0.0005, 0.002)))
-
-    async def _read(self, writers: list[threading.Thread]) -> None:
-        asks = (self._file, self._file, self._tool_text, self._listing, self._search, self._hint)
-        while any(writer.is_alive() for writer in writers):
-            await self.rng.choice(asks)(self.rng.choice(self.subjects))
-            await asyncio.sleep(0)
-
-    async def _hint(self, subject: Subject) -> None:
-        self.manager.hint(f"file:{subject.name}", 0.95)
-        self.manager.hint(self.tools.key("read_file", {"path": subject.name}), 0.95)
-
-    async def _get(self, key: str) -> Any:
-        """Return a value; None where there is none, or it did not stay the same for as long as reading took."""
-        self.counts[key.partition(" ")[0].partition(":")[2] if key.startswith("tool") else "file"] += 1
+        """Ask, talk and edit, for so long or for so many edits of each part of the workspace."""
+        before = asyncio.all_tasks()
+        writers = [threading.Thread(target=self._write, args=(scene, edits)) for scene in self.scenes]
         try:
-            value = await self.manager.get(key)
-        except UnknownResourceError:
-            return None
-        except LoadError as error:
-            self.errors[str(error).rpartition(": ")[2][:80]] += 1
-            return error
-        return value.value if isinstance(value, Derived) else value
+            async with self.workspace:
+                for writer in writers:
+                    writer.start()
+                if seconds is not None:
+                    asyncio.get_running_loop().call_later(seconds, self._ended.set)
+                async with asyncio.TaskGroup() as tasks:
+                    for work in (*[self._ask] * ASKERS, *[self._talk] * TALKERS):
+                        tasks.create_task(work(writers))
+        finally:
+            self._ended.set()
+            for writer in writers:
+                await asyncio.to_thread(writer.join)
+        self.faults += [f"a task: {one.get_name()}" for one in asyncio.all_tasks() - before]
 
-    async def _file(self, subject: Subject) -> None:
-        reached = subject.reached
-        value = await self._get(f"file:{subject.name}")
-        if not isinstance(value, LoadError):
-            self._check("file", subject, reached, value.data if isinstance(value, SourceFile) else None)
+    def close(self) -> None:
+        """Look whether the books balance, and whether anything is left; the loop has ended."""
+        for one in self._hands:
+            one.close()
+        self.faults += self._held.left()
+        statistics = self.workspace.manager_statistics()
+        ledger, asked = statistics.ledger, self.asking.counts.total()
+        if sum(ledger.needs.values()) != asked:
+            self.faults.append(f"{asked} questions, but the needs that ended are {ledger.needs}")
+        if ledger.open_preloads or statistics.residents or statistics.resident_bytes:
+            self.faults.append(f"not ended, or not evicted: {ledger.open_preloads} preloads, {statistics.residents}")
+        for kind, counted in self._loads.items():
+            if counted["loaded"] != counted["unloaded"]:
+                self.faults.append(f"of the kind {kind}: {dict(counted)}")
+        if failures := self.workspace.statistics().failures:
+            self.faults.append(f"{failures} steps of the analysis failed")
 
-    async def _tool_text(self, subject: Subject) -> None:
-        reached = subject.reached
-        value = await self._get(self.tools.key("read_file", {"path": subject.name}))
-        if not isinstance(value, LoadError):
-            self._check("read_file", subject, reached, None if value is None else value.text.encode())
+    @property
+    def edits(self) -> Counter[str]:
+        """How often each edit was made."""
+        return sum((scene.counts for scene in self.scenes), Counter())
 
-    async def _listing(self, subject: Subject) -> None:
-        beside = [one for one in self.subjects if one.path.parent == subject.path.parent]
-        reached = [one.reached for one in beside]
-        entries = await self._get(self.tools.key("list_directory", {"path": subject.path.parent.name}))
-        if isinstance(entries, LoadError):
-            return
-        files = {entry.name for entry in entries if entry.kind == "file"}
-        for one, before in zip(beside, reached, strict=True):
-            is_file = one.path.name in files
-            if all((state is not None) != is_file for state in one.since(before)):
-                self.stale.append(f"list_directory said {is_file} of {one.name}, which it was not")
+    def _write(self, scene: Scene, edits: int | None) -> None:
+        rng = random.Random(scene.places[0].name)
+        most = None if edits is None else edits_of(scene, edits)
+        rarely_s = _RARELY.get(type(scene), 0.0)
+        while not self._ended.is_set() and (most is None or scene.counts.total() < most):
+            scene.edit()
+            if most is None and rng.random() < 0.003:
+                self._ended.wait(_REST_S)
+            time.sleep(rng.expovariate(1 / rarely_s) if rarely_s else rng.choice((0.0, 0.0005, 0.002)))
 
-    async def _search(self, subject: Subject) -> None:
-        beside = [one for one in self.subjects if one.path.parent == subject.path.parent]
-        reached = [one.reached for one in beside]
-        arguments = {"pattern": "version", "path": subject.path.parent.name, "glob": "*.txt"}
-        found = await self._get(self.tools.key("grep", arguments))
-        if isinstance(found, LoadError):
-            return
-        lines = {match.path: match.text.encode() for match in found.matches}
-        for one, before in zip(beside, reached, strict=True):
-            states = one.since(before)
-            shown = {state.rstrip(b"\n") if state and b"version" in state else None for state in states}
-            if lines.get(one.name) not in shown and not _is_torn(lines.get(one.name), shown):
-                self.stale.append(f"grep found {lines.get(one.name)!r} in {one.name}, where it was {states}")
+    async def _ask(self, writers: list[threading.Thread]) -> None:
+        while any(writer.is_alive() for writer in writers):
+            if self._rng.random() < 0.05:
+                await self._think_better_of_it()
+            await self.asking.anything()
+            await asyncio.sleep(self._rng.choice((0.0, 0.0, 0.01)))
 
-    def _check(self, what: str, subject: Subject, reached: int, served: State) -> None:
-        states = subject.since(reached)
-        if served not in states and not _is_torn(served, set(states)):
-            self.stale.append(f"{what} served {served!r} of {subject.name}, which was {states}")
+    async def _think_better_of_it(self) -> None:
+        """Ask for something, and go away before it is answered."""
+        asked = asyncio.create_task(self.asking.anything())
+        await asyncio.sleep(self._rng.choice((0.0, 0.001, 0.01)))
+        asked.cancel()
+        await asyncio.wait([asked])
+
+    async def _talk(self, writers: list[threading.Thread]) -> None:
+        while any(writer.is_alive() for writer in writers):
+            await self.talking.anything()
 
 
-def _is_torn(served: State, states: set[State]) -> bool:
-    """Return whether a file was served in the midst of a write, which is no version but was there."""
-    alike = [state for state in states if state is not None and served is not None and len(state) == len(served)]
-    return len(alike) > 1 and all(byte in {state[at] for state in alike} for at, byte in enumerate(served or b""))
+def edits_of(scene: Scene, edits: int) -> int:
+    """Return how many edits a part of the workspace makes where so many are asked for."""
+    return round(edits * _SHARES.get(type(scene), 1.0))
+
+
+def _scenes(base: Path, hands: list[Hands], rng: random.Random, branches: Branches) -> list[Scene]:
+    """Make the files, and what edits them; each scene is one thread's."""
+    here, elsewhere = hands
+    names = [f"d{number % 4}/f{number}.txt" for number in range(TEXTS)]
+    documents = [f"json/f{number}.json" for number in range(DOCUMENTS)]
+    texts = list(_written(base, names, (version_of(name, 0) for name in names)))
+    plain = Files(texts[::2], here, random.Random(rng.random()), version_of)
+    other = Files(texts[1::2], elsewhere, random.Random(rng.random()), version_of)
+    structured = list(_written(base, documents, (json_of(name, 0) for name in documents)))
+    parsed = Files(structured, here, random.Random(rng.random()), json_of)
+    return [plain, other, parsed, MovingDirectory(base, here), Links(base, here, rng), branches]
+
+
+def _written(base: Path, names: list[str], texts: Iterator[str]) -> Iterator[Place]:
+    for name, text in zip(names, texts, strict=True):
+        (base / name).parent.mkdir(exist_ok=True)
+        (base / name).write_text(text)
+        yield Place(base, name, text.encode())
+
+
+def _counted(provider: Provider) -> Counter[str]:
+    """Return the counter of what a provider loads and unloads from now on."""
+    counts: Counter[str] = Counter()
+    load, unload = provider.load, provider.unload
+
+    async def counted_load(key: str) -> Loaded:
+        loaded = await load(key)
+        counts["loaded"] += 1
+        return loaded
+
+    async def counted_unload(key: str, value: Any) -> None:
+        counts["unloaded"] += 1
+        await unload(key, value)
+
+    provider.load, provider.unload = counted_load, counted_unload  # type: ignore[method-assign]
+    return counts
 
 
 def main() -> int:
@@ -301,15 +233,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workspace_soak")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--advice", action="store_true", help="ask a model behind a local server, too")
+    parser.add_argument("--long-session", type=int, metavar="STEPS", help="run one session of so many steps instead")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="workspace-soak-"))
     try:
-        soak = WorkspaceSoak(root, args.seed)
-        samples = asyncio.run(_sampled(soak, 60.0 * args.minutes))
+        if args.long_session:
+            return long_session.main(root, args.long_session, args.seed, as_json=args.json)
+        with _advice(args.seed) if args.advice else contextlib.nullcontext() as advice:
+            soak = WorkspaceSoak(root, args.seed, advice=advice)
+            samples = asyncio.run(_sampled(soak, 60.0 * args.minutes))
+            soak.close()
+        return report(soak, samples, args.minutes, as_json=args.json)
     finally:
         shutil.rmtree(root)
-    return report(soak, samples, args.minutes, as_json=args.json)
+
+
+@contextlib.contextmanager
+def _advice(seed: int) -> Iterator[Advice]:
+    """Have a model guess, behind a server; its connections are its own."""
+    from preloader.llm import OpenAIModel
+
+    names = [f"d{number % 4}/f{number}.txt" for number in range(TEXTS)]
+    with guessing_server(names, seed) as address:
+        yield Advice(model=OpenAIModel("guesses", base_url=address), calls_per_minute=100_000, tokens_per_session=2**40)
 
 
 async def _sampled(soak: WorkspaceSoak, seconds: float) -> list[tuple[float, float]]:
@@ -324,10 +272,10 @@ async def _sampled(soak: WorkspaceSoak, seconds: float) -> list[tuple[float, flo
             samples.append(((time.monotonic() - began_s) / 60, process.memory_info().rss / 1e6))
 
     sampling = asyncio.create_task(sample())
-    await soak.run(seconds=seconds)
-    sampling.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await sampling
+    try:
+        await soak.run(seconds=seconds)
+    finally:
+        sampling.cancel()
     return samples
 
 
@@ -340,20 +288,23 @@ def growth_mb(samples: list[tuple[float, float]]) -> float:
 
 def report(soak: WorkspaceSoak, samples: list[tuple[float, float]], minutes: float, *, as_json: bool) -> int:
     """Print what was done and found, and return the exit status."""
-    edits: Counter[str] = sum((editor.counts for editor in soak.editors), Counter())
-    grown = growth_mb(samples)
+    stale, grown = soak.asking.stale, growth_mb(samples)
+    holds = not stale and not soak.faults and grown < FLAT_MB_PER_MINUTE
     document = {
         "benchmark": "workspace_soak",
         "machine": machine(),
         "minutes": minutes,
-        "edits": dict(sorted(edits.items())),
-        "asked": dict(sorted(soak.counts.items())),
-        "errors": dict(soak.errors.most_common(5)),
-        "needs": soak.manager.statistics().ledger.needs,
-        "stale": len(soak.stale),
-        "examples": soak.stale[:5],
+        "edits": dict(sorted(soak.edits.items())),
+        "said": dict(sorted(soak.talking.counts.items())),
+        "asked": dict(sorted(soak.asking.counts.items())),
+        "errors": dict(soak.asking.errors.most_common(5)),
+        "statistics": msgspec.to_builtins(soak.workspace.statistics()),
+        "stale": len(stale),
+        "examples": stale[:5],
+        "faults": soak.faults,
+        "megabytes": [round(one) for _, one in samples[:: max(1, len(samples) // 10)]],
         "growth_mb_per_minute": round(grown, 2),
-        "verdict": "holds" if not soak.stale and grown < FLAT_MB_PER_MINUTE else "FAILED",
+        "verdict": "holds" if holds else "FAILED",
     }
     if as_json:
         json.dump(document, sys.stdout, indent=2)
@@ -361,7 +312,7 @@ def report(soak: WorkspaceSoak, samples: list[tuple[float, float]], minutes: flo
     else:
         for name, value in document.items():
             print(f"{name}: {value}")
-    return 0 if document["verdict"] == "holds" else 1
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -118,18 +118,18 @@ class SourceFiles(ConfinedFiles):
     def read(self, descriptor: int, name: str) -> FileContent | None:
         """Return what an open file holds, without what only readers of it need; it is closed.
 
-        Nothing where it is no regular file, cannot be read, or does not stay the same meanwhile.
+        Nothing where it does not stay the same meanwhile.
+
+        Raises:
+            OSError: It cannot be read.
         """
         now_ns = self._now_ns()
-        try:
-            with os.fdopen(descriptor, "rb") as file:
-                stamp = Stamp.of(file.fileno())
-                data = self._taken(file, stamp, name)
-                if data is None or Stamp.of(file.fileno()) != stamp:
-                    return None
-                return FileContent(data, stamp, settled=stamp.has_settled(now_ns))
-        except OSError:
-            return None
+        with os.fdopen(descriptor, "rb") as file:
+            stamp = Stamp.of(file.fileno())
+            data = self._taken(file, stamp, name)
+            if data is None or Stamp.of(file.fileno()) != stamp:
+                return None
+            return FileContent(data, stamp, settled=stamp.has_settled(now_ns))
 
     def _taken(self, file: BufferedReader, stamp: Stamp, name: str) -> bytes | None:
         data = file.read(min(stamp.size, SNIFFED_BYTES))

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from preloader.components.confined import open_regular
-from preloader.components.contents import Stamp
+from preloader.components.contents import FileContent, Stamp
 from preloader.errors import LoadError, LoadTimeoutError, UnknownResourceError
 from preloader.ports import Executor
 from preloader.workspace.files import SourceFile, SourceFiles
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 MAX_WALKED = 50_000
 MAX_ENTRIES = 100_000
+_ATTEMPTS = 5  # to read a file that is being written
 _HERE = PurePosixPath()
 
 
@@ -128,23 +129,29 @@ class Reading:
 
         Raises:
             UnknownResourceError: There is no such directory, or it may not be looked at.
-            LoadError: The reading is over.
+            LoadError: A file does not stay the same for as long as reading takes, or the reading is over.
         """
         for descriptor, directory, names in self._walked(top):
             for path in filter(wanted, (directory / name for name in names)):
                 self.check_time()
                 now_ns = time.time_ns()
                 try:
-                    content = self._files.read(open_regular(descriptor, path.name), str(path))
+                    content = self._content(descriptor, path)
                 except (OSError, UnknownResourceError):  # gone, or another sort of thing by now
-                    content = None
-                if content is None:
                     self.note(str(path))
-                    self._torn = True  # it has changed since it was listed
+                    self._torn = True
                     continue
                 self._see(str(path), (content.stamp, None), now_ns)
                 assert isinstance(content.data, bytes)
                 yield path, content.data, content.stamp.size > len(content.data)
+
+    def _content(self, directory: int, path: PurePosixPath) -> FileContent:
+        """Return what a file of an open directory holds: one that is being written is not left out, but read again."""
+        for _ in range(_ATTEMPTS):
+            content = self._files.read(open_regular(directory, path.name), str(path))
+            if content is not None:
+                return content
+        raise LoadError(f"{str(path)!r} changed during each of {_ATTEMPTS} attempts to read it")
 
     def _walked(self, top: PurePosixPath) -> Iterator[tuple[int, PurePosixPath, list[str]]]:
         """Yield each directory, open, with its path and the names of its regular files."""

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -10,7 +11,7 @@ from preloader.workspace import search
 from preloader.workspace.arguments import Argument
 from preloader.workspace.catalogue import Tool, ToolCatalogue, builtin_tool
 from preloader.workspace.commands import CommandTool
-from preloader.workspace.reading import Entry
+from preloader.workspace.reading import Entry, Reading
 from preloader.workspace.search import Match
 from tests.unit.workspace_tree import Desk, repository, write
 
@@ -474,3 +475,29 @@ def test_asking_for_a_cost_looks_at_no_disk(root, monkeypatch):
     desk.facts.cost("fact:git diff src/app.py")
     desk.files.cost("file:src/app.py")
     monkeypatch.undo()
+
+
+def busy_texts(root, times):
+    """Return the files of a workspace of which ``README.md`` is written over while it is read, so many times."""
+    sources = Desk(root).sources
+    take, left = sources._taken, [times]
+
+    def written_meanwhile(file, stamp, name):
+        data = take(file, stamp, name)
+        if name == "README.md" and left[0]:
+            left[0] -= 1
+            (root / name).write_text(f"hello {left[0]}\n")
+        return data
+
+    sources._taken = written_meanwhile
+    return Reading(sources, {}, 10.0)
+
+
+def test_a_file_that_is_written_while_it_is_searched_is_searched_again(root):
+    found = search.grep(busy_texts(root, 2), "hello", PurePosixPath(), glob="", ignore_case=False, fixed=False, most=9)
+    assert found.matches == (Match("README.md", 1, "hello 0"),)
+
+
+def test_a_file_that_never_stays_the_same_is_not_left_out_of_a_search_in_silence(root):
+    with pytest.raises(LoadError, match=r"'README\.md' changed"):
+        search.grep(busy_texts(root, 99), "hello", PurePosixPath(), glob="", ignore_case=False, fixed=False, most=9)
