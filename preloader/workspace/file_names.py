@@ -51,6 +51,8 @@ PACKAGES = ("__init__.py", "index.ts", "index.tsx", "index.js", "index.jsx", "mo
 """The files that stand for their directory where it is imported."""
 
 _EXTENSION = re.compile(r"(?=[0-9]*+[A-Za-z])[A-Za-z0-9]{1,10}")
+_PART = re.compile(r"[a-z][a-z0-9]*")
+_TELLING = EXTENSIONS.union(_PART.findall(f"{_NAMES} {_DOTFILES}".lower()))
 _DOTFILE = re.compile(r"\.[a-z][\w.-]{2,40}")
 
 
@@ -60,6 +62,11 @@ def is_file_name(name: str) -> bool:
     if stem and extension.lower() in EXTENSIONS:
         return True
     return name in NAMES or (name.startswith(".") and "." + name[1:].partition(".")[0] in DOTFILES)
+
+
+def may_hold_file_name(word: str) -> bool:
+    """Return whether `is_file_name` may be true of a part of ``word``: most words of code are done with at that."""
+    return not _TELLING.isdisjoint(_PART.findall(word.lower()))
 
 
 def may_be_file_name(name: str) -> bool:

@@ -43,10 +43,13 @@ _TOKEN = re.compile(
     rf"|'(?P<apostrophes>[^'\n]{{1,{MAX_SPAN}}}+)'"
     rf"|`(?P<code>[^`\n]{{1,{MAX_SPAN}}}+)`"
     r"|(?P<quote>[\"'`])"
-    rf"|(?P<word>(?:[^\s\"'`]|(?<=\w)'(?=\w)){{1,{MAX_WORD}}}+)"
+    rf"|(?P<word>[^\s\"'`]{{1,{MAX_WORD}}}+(?!(?<=\w)'\w)|(?:[^\s\"'`]|(?<=\w)'(?=\w)){{1,{MAX_WORD}}}+)"
     r"|\s++|\Z)"
 )
 _INTERESTING = re.compile(r"[/\\][^\s/]|[^\s/][/\\]|\x1b|\.[^\W\d]|\.\*|::")
+_NAMES_THINGS = re.compile(r"[/\\.:\x1b\"'`(]")
+"""What stands in every span of several words that names anything."""
+
 _ENDS_BRACKETS = re.compile(r"[()\n\"'`]")
 _SPACE = re.compile(r"\s")
 _LINE, _LONGEST_LINE = ", line ", 7
@@ -120,7 +123,7 @@ def _scan(text: str, begin: int) -> tuple[list[Named], int]:
 
 def _of_word(word: str, form: Form, text: str, start: int) -> list[Named]:
     """Return what a word names that stands in ``text`` at ``start``, its quote included."""
-    if "(" in word and (java := java_frame(word)) is not None:
+    if "(" in word and ":" in word and (java := java_frame(word)) is not None:
         return [java]
     before = text[max(0, start - CONTEXT) : start]
     found = of_word(word, form, before)
@@ -138,6 +141,8 @@ def _of_span(kind: str, content: str, text: str, start: int) -> list[Named]:
     if not _SPACE.search(content):
         may_name = form == "code" or content in NAMES or _INTERESTING.search(content)
         return _of_word(content, form, text, start) if may_name else []
+    if not _NAMES_THINGS.search(content):
+        return []
     if (path := spaced_path(content)) is not None:
         return [Named("path", path[0], form, 0, path[1], path[2])]
     return _scan(content + "\n", 0)[0]

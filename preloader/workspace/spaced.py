@@ -30,7 +30,7 @@ def spaced_path(text: str) -> tuple[str, int | None, int | None] | None:
     path = as_path(text[: place.start()] if place else text)
     drive, path = (path[:2], path[2:]) if path[1:3] == ":/" else ("", path)
     words = path.split(" ")
-    if len(words) > MOST_WORDS or _NEVER_IN_PATHS.search(path) or not may_be_file_name(path.rpartition("/")[2]):
+    if len(words) > MOST_WORDS or not may_be_file_name(path.rpartition("/")[2]) or _NEVER_IN_PATHS.search(path):
         return None
     if any(may_be_file_name(word.rpartition("/")[2]) for word in words[:-1]):
         return None

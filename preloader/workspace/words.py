@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from preloader.workspace.file_names import NAMES, is_file_name, may_be_file_name
+from preloader.workspace.file_names import EXTENSIONS, NAMES, is_file_name, may_be_file_name, may_hold_file_name
 from preloader.workspace.mentions import Form, Kind
 
 MAX_PATH = 512
@@ -42,19 +42,23 @@ def moved(found: list[Named], by: int) -> list[Named]:
 _NUMBER = r"([0-9]{1,7})(?![0-9])"
 _RUN = re.compile(
     r"((?:(?<![\w/])[A-Za-z]:(?=[\\/]))?"  # a drive
-    r"(?:[\w@+~%$.#/\\-]|\[[\w.@-]{1,64}\](?=[/.\w\\])|\([\w-]{1,64}\)(?=[/\\]))++)"  # [slug], (group)
+    r"(?:[\w@+~%$.#/\\-]++|\[[\w.@-]{1,64}\](?=[/.\w\\])|\([\w-]{1,64}\)(?=[/\\]))++)"  # [slug], (group)
     rf"(?::{_NUMBER}(?:[:,]{_NUMBER})?|\({_NUMBER}(?:,{_NUMBER})?\))?+"
 )
+_PLAIN = re.compile(  # what `_of_runs` finds in most words, at a third of the cost
+    r"(?!-)(/?(?:[\w-]++/)*+[\w-]++(?:\.\w++)*?\.([A-Za-z][A-Za-z0-9]{0,9}))"
+    r"(?::([0-9]{1,7})(?::([0-9]{1,7}))?)?[.,;)\]]{0,3}"
+)
 _MAY_BE_PATH = re.compile(r"[/\\]|\.[^\W\d]")
+_BEGINS_WITH_DOT = re.compile(r"(?<!\w)\.")
 _GLOB_RUN = re.compile(r"[\w@+~$./*?!\[\]{},-]++")
 _GLOB = re.compile(r"(?:^|[/.}\]])\*|\*(?:[/.{\[]|$)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,32}[A-Za-z]?")
 _ANCHOR = re.compile(r"#L([0-9]{1,7})")
 _GREP_CONTEXT = re.compile(r"([^:]*?\.[A-Za-z][A-Za-z0-9]{0,9})-([0-9]{1,7})-")
-_DOTTED = re.compile(r"[A-Za-z_]\w{0,63}(?:\.[A-Za-z_]\w{0,63}){1,12}+")
-_COLONS = re.compile(r"\b[A-Za-z_]\w{0,63}(?:::[A-Za-z_]\w{0,63}){1,12}+")
+_DOTTED = re.compile(r"[A-Za-z_]\w{0,63}+(?:\.[A-Za-z_]\w{0,63}){1,12}+")
+_COLONS = re.compile(r"\b[A-Za-z_]\w{0,63}+(?:::[A-Za-z_]\w{0,63}){1,12}+")
 _SYMBOL = re.compile(r"([A-Za-z_$][\w$]{2,63}(?:(?:\.|::|#|->)[A-Za-z_$][\w$]{0,63}){0,4}+)(?:\(|$)")
-_JOINT = re.compile(r"::|\.")
 _NUMBERS_ONLY = re.compile(r"[\W\d_]*+")
 _ESCAPE = re.compile(r"\\+[nrtbf]?")
 _IMPORTS = ("import ", "from ", "module ", "package ", " -m ", "use ")
@@ -69,13 +73,17 @@ def of_word(word: str, form: Form, before: str = "") -> list[Named]:
         form: How it stands in the text.
         before: What stands right before it, at least 8 characters where there are as many.
     """
+    if (plain := _PLAIN.fullmatch(word)) and (one := _of_plain(plain, form)):
+        return [one]
     if "\x1b" in word:
         return _without_colours(word, form)
     if "://" in word or word.startswith("git@"):
         return _of_url(word, form)
     if "*" in word and (found := _globs(word, form)):
         return found
-    return _of_runs(word, form) or _identifiers(word, form, before)
+    if "/" in word or "\\" in word or may_hold_file_name(word) or (form == "code" and _BEGINS_WITH_DOT.search(word)):
+        return _of_runs(word, form) or _identifiers(word, form, before)
+    return _identifiers(word, form, before)
 
 
 def of_value(text: str) -> Named | None:
@@ -137,6 +145,13 @@ def _globs(word: str, form: Form) -> list[Named]:
     return found
 
 
+def _of_plain(match: re.Match[str], form: Form) -> Named | None:
+    path, extension, line, column = match.groups()
+    if len(path) > MAX_PATH or ("/" not in path and extension.lower() not in EXTENSIONS):
+        return None
+    return Named("path", path, form, 0, int(line) if line else None, int(column) if column else None)
+
+
 def _of_runs(word: str, form: Form) -> list[Named]:
     found: list[Named] = []
     for match in _RUN.finditer(word):
@@ -157,7 +172,7 @@ def _of_run(match: re.Match[str], form: Form) -> Named | None:
         text, line = text[: anchor.start()], anchor[1]
     elif "-" in text and line is None and (context := _GREP_CONTEXT.match(text)):
         text, line = context.groups()
-    if text[0] == "@" and text[:2] != "@/" and is_file_name(text.rpartition("/")[2]):
+    if text.startswith("@") and not text.startswith("@/") and is_file_name(text.rpartition("/")[2]):
         text, begin = text[1:], begin + 1  # how users name a file to their agent
     path = as_path(text)
     if not (_is_path(path, form) or _is_import(text, form)):
@@ -208,14 +223,17 @@ def _identifiers(word: str, form: Form, before: str) -> list[Named]:
     """Return dotted modules, and what names a part of the code."""
     if form == "code" and (symbol := _SYMBOL.match(word)):
         return [Named(_kind_of_dotted(symbol[1], before, code=True), symbol[1], form, 0)]
+    if "::" not in word and "." not in word:
+        return []
     found = []
-    for match in _COLONS.finditer(word) if "::" in word else _DOTTED.finditer(word):
-        parts = _JOINT.split(match[0])
-        if parts[0] in _NO_MODULES or ("::" not in word and min(map(len, parts)) < 2):
+    has_colons = "::" in word
+    for match in _COLONS.finditer(word) if has_colons else _DOTTED.finditer(word):
+        text = match[0]
+        first, *rest = text.split("::" if has_colons else ".")
+        if first in _NO_MODULES or (not has_colons and min(map(len, (first, *rest))) < 2):
             continue
-        if parts[0][0].isupper() or len(parts) > 2 or "::" in word or before.endswith(_IMPORTS):
-            kind = _kind_of_dotted(match[0], before, code=False)
-            found.append(Named(kind, match[0], form, match.start()))
+        if has_colons or len(rest) > 1 or first[0].isupper() or before.endswith(_IMPORTS):
+            found.append(Named(_kind_of_dotted(text, before, code=False), text, form, match.start()))
     return found
 
 

@@ -30,6 +30,7 @@ PARTS = [
     "Class.method",
     "crate::a::b",
     "https://x.y/blob/main/z.py",
+    "#L12/",
     "don't",
     "users'",
     "`",

@@ -245,3 +245,7 @@ def test_bytes_that_are_no_utf8_do_no_harm():
     analyzer = StreamAnalyzer()
     assert [one.text for one in analyzer.feed(b"\xff\xfe src/a.py \xc3", "tool_output")] == ["src/a.py"]
     assert analyzer.feed("x", "tool_output", last=True) == []
+
+
+def test_a_line_anchor_that_belongs_to_nothing_names_nothing():
+    assert named("see #L12/app.py and src/app.py#L12") == [("path", "src/app.py")]
