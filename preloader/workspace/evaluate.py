@@ -6,15 +6,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from preloader.evaluation.ratios import ratio_interval
+from preloader.ndarray import NDArray
 from preloader.workspace.learn.fitting import Fitters, Learned, learn
 from preloader.workspace.learn.items import Split
-from preloader.workspace.learn.preparing import Step, prepare
+from preloader.workspace.learn.preparing import Step, offered, prepare
 from preloader.workspace.observed import Baselines, Observed, observe
 
 ALL = "all"
 _CURVE_POINTS = 24
+_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 Ratio = tuple[float, float]
 
@@ -59,6 +62,20 @@ class CurvePoint(msgspec.Struct, frozen=True):
     prepared: int
 
 
+class Reliability(msgspec.Struct, frozen=True):
+    """What stated probabilities came to.
+
+    Attributes:
+        stated: The mean of those between two bounds.
+        came: Of their files, the share that was then read.
+        files: How many were prepared.
+    """
+
+    stated: float
+    came: float
+    files: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """All figures of one evaluation.
 
@@ -66,11 +83,13 @@ class Report(msgspec.Struct, frozen=True):
         rows: The measures.
         curve: Of the file ranker on the test sessions, the strictest threshold first.
         sessions: How many were fitted on, chosen by, and tested on.
+        reliability: Of the probabilities of the files prepared, the lowest first.
     """
 
     rows: list[Row]
     curve: list[CurvePoint]
     sessions: dict[str, int]
+    reliability: list[Reliability]
 
 
 def evaluate_workspace(
@@ -95,6 +114,7 @@ def evaluate_workspace(
         rows=list(_rows(observed, learned, seed, bootstraps)),
         curve=curve([one.steps for one in observed]),
         sessions={"fit": len(cut.fit), "validation": len(cut.validation), "test": len(cut.test)},
+        reliability=reliability([one.steps for one in observed], learned),
     )
     return report, learned
 
@@ -113,6 +133,16 @@ def curve(sessions: Sequence[Sequence[Step]]) -> list[CurvePoint]:
                 CurvePoint(threshold, ready / cold, used / prepared, (reads - cold + ready) / reads, prepared)
             )
     return points
+
+
+def reliability(sessions: Sequence[Sequence[Step]], learned: Learned) -> list[Reliability]:
+    """Return what the probabilities came to that prepared files are said to have."""
+    found = [offered(steps, learned.models.thresholds.usual) for steps in sessions]
+    stated: NDArray[np.float64] = learned.models.likelihood.of(np.concatenate([scores for scores, _ in found]))
+    came = np.concatenate([read for _, read in found])
+    among = np.digitize(stated, _BOUNDS)
+    groups = [among == number for number in np.unique(among)]
+    return [Reliability(float(stated[one].mean()), float(came[one].mean()), int(one.sum())) for one in groups]
 
 
 def _rows(observed: Sequence[Observed], learned: Learned, seed: int, bootstraps: int) -> Iterable[Row]:

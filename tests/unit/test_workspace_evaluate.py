@@ -83,6 +83,8 @@ def test_what_can_be_told_is_told(sessions: Path, tmp_path: Path) -> None:
     assert value["time_saved"] > value["paste_time_saved"] >= 0
     assert {row.repository for row in report.rows} == {"all", "made/up0", "made/up1"}
     assert all(row.low <= row.value <= row.high for row in report.rows if row.value is not None)
+    assert sum(one.files for one in report.reliability) > 20
+    assert all(abs(one.stated - one.came) < 0.15 for one in report.reliability if one.files >= 10)
 
     path = tmp_path / "models.npz"
     save_models(learned.models, path)
@@ -90,6 +92,7 @@ def test_what_can_be_told_is_told(sessions: Path, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(5, again.ranker.trees.features)).astype(np.float32)
     assert np.array_equal(again.ranker.trees.margins(rows), learned.models.ranker.trees.margins(rows))
     assert again.thresholds == learned.models.thresholds
+    assert again.likelihood == learned.models.likelihood
 
 
 def test_the_command_prints_the_rows(sessions: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from preloader.workspace.learn.calls import CallExamples, CallMemory, taught
 from preloader.workspace.learn.features import Candidates, candidates
 from preloader.workspace.learn.habits import Habits
 from preloader.workspace.learn.items import Item, Recording
+from preloader.workspace.learn.likelihood import fit_likelihood
 from preloader.workspace.learn.memory import READING, SessionMemory
 from preloader.workspace.learn.models import Models, Thresholds
 from preloader.workspace.learn.preparing import Step, threshold_for
@@ -59,8 +60,8 @@ def learn(
 ) -> Learned:
     """Fit everything.
 
-    Thresholds and the predictor of calls come from the sessions of ``validation``, with a ranker and habits from
-    ``fit`` alone; then the ranker and the predictor of actions are fitted on all.
+    Thresholds, what scores are worth, and the predictor of calls come from the sessions of ``validation``, with a
+    ranker and habits from ``fit`` alone; then the ranker and the predictor of actions are fitted on all.
 
     Args:
         fit: Sessions, by start.
@@ -74,10 +75,11 @@ def learn(
     ranker, action = _fitted(files, actions, fitters, progress)
     observed, calls = _validated(validation, known, ranker, action, progress)
     thresholds = Thresholds(threshold_for(observed, PRECISE_RECALL), threshold_for(observed, USUAL_RECALL))
+    likelihood = fit_likelihood(observed)
     predictor = calls.fit(fitters.trees)
     _add(validation, known, files, actions, progress)
     ranker, action = _fitted(files, actions, fitters, progress)
-    return Learned(Models(ranker, action, predictor, thresholds), known)
+    return Learned(Models(ranker, action, predictor, thresholds, likelihood), known)
 
 
 def _add(

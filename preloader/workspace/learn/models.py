@@ -14,15 +14,16 @@ from preloader.prediction.trees import ARRAYS, BoostedTrees
 from preloader.workspace.learn.action_model import ActionModel
 from preloader.workspace.learn.calls import CallPredictor
 from preloader.workspace.learn.features import NAMES
+from preloader.workspace.learn.likelihood import Likelihood
 from preloader.workspace.learn.ranker import Ranker
 from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS
 
-_VERSION = 1
+_VERSION = 2
 _MOST_BYTES = 64 * 2**20
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """From which probability a file is prepared.
+    """From which score a file is prepared.
 
     Attributes:
         precise: Chosen for 60 % of the cold reads of the sessions to choose by.
@@ -41,12 +42,14 @@ class Models(msgspec.Struct, frozen=True):
         actions: What sort of action comes next.
         calls: Which safe call exactly.
         thresholds: Of the ranker.
+        likelihood: What its scores are worth.
     """
 
     ranker: Ranker
     actions: ActionModel
     calls: CallPredictor
     thresholds: Thresholds
+    likelihood: Likelihood
 
 
 class _Header(msgspec.Struct):
@@ -55,12 +58,18 @@ class _Header(msgspec.Struct):
     call_features: int
     action_features: int
     thresholds: Thresholds
+    likelihood: Likelihood
 
 
 def save_models(models: Models, path: Path) -> None:
     """Write models to a file (``.npz``), in which no name or word of a session stands."""
     header = _Header(
-        _VERSION, list(NAMES), models.calls.trees.features, models.actions.trees.features, models.thresholds
+        version=_VERSION,
+        features=list(NAMES),
+        call_features=models.calls.trees.features,
+        action_features=models.actions.trees.features,
+        thresholds=models.thresholds,
+        likelihood=models.likelihood,
     )
     arrays: dict[str, NDArray[Any]] = {
         "header": np.frombuffer(msgspec.json.encode(header), np.uint8),
@@ -104,4 +113,5 @@ def _models(arrays: dict[str, NDArray[Any]]) -> Models:
         actions=ActionModel(weights, biases, trees("actions", header.action_features)),
         calls=CallPredictor(trees("calls", header.call_features)),
         thresholds=header.thresholds,
+        likelihood=header.likelihood,
     )

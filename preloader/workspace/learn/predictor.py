@@ -48,7 +48,8 @@ class StepPredictor:
     def files(self) -> list[Ranked]:
         """Return the files to prepare now that were not returned before, the likeliest first.
 
-        At most `NEW_FILES_A_STEP` are returned between two calls; each is likely enough by the models' usual threshold.
+        At most `NEW_FILES_A_STEP` are returned between two calls; each has a score that reaches the models' usual
+        threshold, and the probability that it is read later in this session.
         """
         found = candidates(self._memory)
         scores = self._models.ranker.scores(found)
@@ -56,7 +57,8 @@ class StepPredictor:
         new = chosen(found.numbers, scores, self._held, self._models.thresholds.usual, room)
         self._held.update(new)
         self._new_files += len(new)
-        likely = dict(zip(found.numbers.tolist(), scores.tolist(), strict=True))
+        likelihoods = self._models.likelihood.of(scores)
+        likely = dict(zip(found.numbers.tolist(), likelihoods.tolist(), strict=True))
         return [Ranked(self._memory.book.paths[number], likely[number]) for number in new]
 
     def forget_prepared(self) -> None:

@@ -20,7 +20,7 @@ class Step(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         numbers: The candidates: files that no call named yet.
-        scores: How likely each is to be read soon.
+        scores: Of each: the likelier it is to be read soon, the higher.
         reads: The file that the call reads, if it reads one; -1 if that has no number.
         is_cold: Whether no earlier call named it.
     """
@@ -63,6 +63,20 @@ def prepare(steps: Sequence[Step], threshold: float, limit: int = NEW_FILES_A_ST
             used.add(step.reads)
     result.prepared, result.used = len(held), len(used)
     return result
+
+
+def offered(steps: Sequence[Step], threshold: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the score of each file at the moment when `prepare` prepares it, and whether it was then read."""
+    last = {step.reads: number for number, step in enumerate(steps) if step.reads is not None}
+    held = set[int]()
+    scores, came = list[float](), list[bool]()
+    for moment, step in enumerate(steps):
+        new = chosen(step.numbers, step.scores, held, threshold)
+        held.update(new)
+        score = dict(zip(step.numbers.tolist(), step.scores.tolist(), strict=True))
+        scores += [score[number] for number in new]
+        came += [last.get(number, -1) >= moment for number in new]
+    return np.array(scores), np.array(came, bool)
 
 
 def chosen(

@@ -44,14 +44,20 @@ class TreeFitter(Protocol):
 
 
 class Ranked(msgspec.Struct, frozen=True, gc=False):
-    """A file that may be read next, and how likely it is to be read within a few calls."""
+    """A file that may be read next.
+
+    Attributes:
+        path: The file.
+        probability: From `StepPredictor.files`: that it is read later in this session, calibrated
+            (`preloader.workspace.learn.likelihood`). Elsewhere: its score.
+    """
 
     path: str
     probability: float
 
 
 class Ranker:
-    """Scores candidates with boosted trees.
+    """Scores candidates with boosted trees: the likelier each is to be read within a few calls, the higher.
 
     Args:
         trees: One output, over `preloader.workspace.learn.features.NAMES`.
@@ -61,7 +67,7 @@ class Ranker:
         self.trees = trees
 
     def scores(self, found: Candidates) -> NDArray[np.float64]:
-        """Return how likely each candidate is to be read within a few calls: (candidates,)."""
+        """Return the score of each candidate, from 0 to 1: (candidates,)."""
         return 1 / (1 + np.exp(-self.trees.margins(found.features)[:, 0]))
 
     def rank(self, memory: SessionMemory, limit: int = 5) -> list[Ranked]:
