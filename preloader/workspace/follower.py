@@ -8,10 +8,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+import msgspec
+
 from preloader.errors import PreloaderError, UnknownResourceError
 from preloader.ports import Executor
 from preloader.telemetry import logger
 from preloader.workspace.advice.adviser import Adviser
+from preloader.workspace.decoding import Decoding
 from preloader.workspace.expecting import ColdRules, Expected
 from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.learn.calls import Proposal
@@ -84,6 +87,7 @@ class Follower:
         self._graph = graph
         self._adviser = adviser
         self._graph_is_built = False
+        self._decoding = Decoding(executor)
         self._analyzer = StreamAnalyzer(executor)
         self._items = WholeItems()
         self._rules = ColdRules()
@@ -103,15 +107,21 @@ class Follower:
         self._idle.clear()
         self._wake.set()
 
-    def take(self, chunk: Chunk) -> None:
-        """Analyse a chunk, unless too much waits for that already or the query ends before."""
-        if self._waiting + len(chunk.text) > MOST_WAITING:
+    def take(self, chunk: Chunk, data: bytes = b"") -> None:
+        """Analyse a chunk, unless too much waits for that already or the query ends before.
+
+        Args:
+            chunk: What comes.
+            data: Its text, where that came as bytes.
+        """
+        size = len(chunk.text) + len(data)
+        if self._waiting + size > MOST_WAITING:
             self.skipped += 1
-            logger.debug("%d characters of %s are not analysed: too much waits", len(chunk.text), chunk.source)
+            logger.debug("%d characters of %s are not analysed: too much waits", size, chunk.source)
             return
-        self._waiting += len(chunk.text)
+        self._waiting += size
         query = self._query
-        self.soon(lambda: self._analyse(chunk, query))
+        self.soon(lambda: self._analyse(chunk, data, query))
 
     def used(self, path: str) -> None:
         """Note that the agent has a file now."""
@@ -132,6 +142,7 @@ class Follower:
     def forget(self) -> None:
         """The query is over: what was fed for it and is not analysed yet is of no interest."""
         self._query += 1
+        self._decoding.forget()
         self._analyzer.forget()
         self._items = WholeItems()
         self._rules.forget()
@@ -180,10 +191,12 @@ class Follower:
             logger.debug("a step of the workspace failed: %r", error, exc_info=True)
         await asyncio.sleep(0)
 
-    async def _analyse(self, chunk: Chunk, query: int) -> None:
-        self._waiting -= len(chunk.text)
+    async def _analyse(self, chunk: Chunk, data: bytes, query: int) -> None:
+        self._waiting -= len(chunk.text) + len(data)
         if query != self._query:
             return
+        text = await self._decoding.text(data or chunk.text, chunk.source, chunk.stream, last=chunk.last)
+        chunk = msgspec.structs.replace(chunk, text=text) if text is not chunk.text else chunk
         for number, mention in enumerate(await self._mentions(chunk), 1):
             if query != self._query:
                 return

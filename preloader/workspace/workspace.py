@@ -192,11 +192,11 @@ class Workspace:
         """What serves, and decides what is prepared."""
         return self._manager
 
-    def feed(self, chunk: str, source: Source, *, stream: str = "", last: bool = False, tool: str = "") -> None:
+    def feed(self, chunk: str | bytes, source: Source, *, stream: str = "", last: bool = False, tool: str = "") -> None:
         """Take what the agent's session says next.
 
         Args:
-            chunk: The words; of a call, its arguments as JSON. Cut anywhere.
+            chunk: The words, as text or as bytes of UTF-8; of a call, its arguments as JSON. Cut anywhere.
             source: ``assistant``, ``thinking``, ``user``, ``tool_call`` or ``tool_output``.
             stream: Tells what interleaves apart: a call's identifier, and the same of its output.
             last: Whether this ends the call, the output or the text.
@@ -209,7 +209,8 @@ class Workspace:
         self._check_running()
         if source not in SOURCES:
             raise ConfigurationError(f"source must be one of {', '.join(SOURCES)}, not {source!r}", field="source")
-        self._follower.take(Chunk(chunk, source, stream, last, tool, self._wall_clock()))
+        words, data = (chunk, b"") if isinstance(chunk, str) else ("", bytes(chunk))
+        self._follower.take(Chunk(words, source, stream, last, tool, self._wall_clock()), data)
 
     async def read_file(self, path: str) -> SourceFile:
         """Return a file as it is now; at once where it is ready and still fresh.

@@ -69,6 +69,25 @@ def test_a_file_that_the_stream_names_is_ready_when_it_is_read(root):
     assert statistics.saved_s == pytest.approx(statistics.background_s)
 
 
+def test_bytes_cut_anywhere_name_a_file_and_what_is_no_text_does_no_harm(root):
+    write(root, {"docs/plan für 日本.md": "# Plan\n"})
+    said = "\ufeffLet me read `docs/plan für 日本.md`.".encode() + b"\xff\xf0\x9f"
+
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            for byte in said:
+                workspace.feed(bytes((byte,)), "assistant")
+                workspace.feed(b"", "assistant")
+            workspace.feed(b"\xc3", "tool_output", stream="a")
+            workspace.feed(b"\xa9 shop/cart.py", "tool_output", stream="a", last=True)
+            await loaded(workspace)
+            await workspace.read_file("docs/plan für 日本.md")
+            return workspace.statistics()
+
+    statistics = asyncio.run(scenario())
+    assert (statistics.hits, statistics.failures) == (1, 0)
+
+
 def test_a_read_that_nothing_announced_is_a_miss_and_right(root):
     async def scenario():
         async with open_workspace(root) as workspace:
