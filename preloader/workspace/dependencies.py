@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ from preloader.workspace.frameworks import json_table, listed, table, toml_table
 from preloader.workspace.reading import Reading
 
 _MOST = 2_000
+_CONDITIONS = {"markers", "optional", "platform", "python"}  # on which poetry installs what it lists
 _ENVIRONMENTS = (".venv", "venv", "env")
 _REQUIREMENT = re.compile(
     r"\s{0,9}([A-Za-z0-9](?:[\w.-]{0,100}[A-Za-z0-9])?)(?:\[[^\]]{0,200}\])?\s{0,9}[^;#]{0,200}(;?)"
@@ -57,8 +59,15 @@ def _text(reading: Reading, name: str) -> str:
 
 
 def _of_pyproject(text: str) -> list[str]:
-    project = table(toml_table(text), "project")
-    return _required([str(line) for line in listed(project.get("dependencies"))])
+    content = toml_table(text)
+    needs = [str(line) for line in listed(table(content, "project").get("dependencies"))]
+    poetry = table(table(table(content, "tool"), "poetry"), "dependencies")
+    needs += [name for name, need in poetry.items() if name != "python" and not _CONDITIONS & set(_keys(need))]
+    return _required(needs)
+
+
+def _keys(need: object) -> Iterable[str]:
+    return need if isinstance(need, Mapping) else ()
 
 
 def _of_requirements(text: str) -> list[str]:

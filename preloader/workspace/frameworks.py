@@ -21,13 +21,15 @@ _PYTHON_RUNNERS = (
     ("pdm.lock", ("pdm", "run")),
     ("Pipfile.lock", ("pipenv", "run")),
 )
+_NPM = ("npx", "--no-install")
 _JS_RUNNERS = (
     ("pnpm-lock.yaml", ("pnpm", "exec")),
     ("yarn.lock", ("yarn", "run")),
     ("bun.lock", ("bunx",)),
     ("bun.lockb", ("bunx",)),
+    ("package-lock.json", _NPM),
 )
-_REQUIREMENTS = re.compile(r"(?:requirements|dev-requirements|test-requirements)[\w.-]{0,40}\.txt|Pipfile")
+_REQUIREMENTS = re.compile(r"(?:(?:dev-|test-)?requirements[\w.-]{0,40}|requirements/[\w.-]{1,60})\.(?:txt|in)|Pipfile")
 _WORD = r"(?<![\w-]){}(?![\w-])"
 
 
@@ -50,13 +52,19 @@ class Framework(msgspec.Struct, frozen=True):
 def setups(reading: Reading, directory: PurePosixPath) -> tuple[Framework, ...]:
     """Return how tests are run that concern a directory, by its own files or those of the nearest one above.
 
-    The surest comes first. Nothing where no file says.
+    The surest comes first. Nothing where no file says. A ``conftest.py`` alone says that there is pytest, not that it
+    is run from there: a configuration of it above counts more.
     """
-    for place in (directory, *directory.parents):
-        found = tuple(_Place(reading, place).setups())
-        if found:
+    beneath: tuple[Framework, ...] = ()
+    for path in (directory, *directory.parents):
+        place = _Place(reading, path)
+        found = tuple(place.setups())
+        if beneath and any(one.framework == "pytest" for one in found):
             return found
-    return ()
+        if found and not (beneath or place.is_unconfigured(found)):
+            return found
+        beneath = beneath or found
+    return beneath
 
 
 class _Place:
@@ -65,8 +73,13 @@ class _Place:
     def __init__(self, reading: Reading, directory: PurePosixPath) -> None:
         self._reading = reading
         self._directory = directory
-        self._names = {entry.name for entry in reading.entries(directory) if entry.kind == "file"}
+        self._names = self._files(directory)
         self._directories = {entry.name for entry in reading.entries(directory) if entry.kind == "directory"}
+
+    def is_unconfigured(self, found: tuple[Framework, ...]) -> bool:
+        """Return whether all that speaks for what was found here is a ``conftest.py``."""
+        is_project = any(name in self._names for name in _PYTHON_PROJECTS)
+        return not is_project and all(PurePosixPath(one.evidence).name == "conftest.py" for one in found)
 
     def setups(self) -> Iterator[Framework]:
         yield from self._python()
@@ -76,24 +89,49 @@ class _Place:
         if "Cargo.toml" in self._names:
             yield self._setup("cargo", ("cargo", "test"), "Cargo.toml")
         if "pom.xml" in self._names:
-            yield self._setup("maven", ("./mvnw" if "mvnw" in self._names else "mvn", "test"), "pom.xml")
+            yield self._setup("maven", (self._wrapper("mvnw") or "mvn", "test"), "pom.xml")
         for name in ("build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"):
             if name in self._names:
-                yield self._setup("gradle", ("./gradlew" if "gradlew" in self._names else "gradle", "test"), name)
+                yield self._setup("gradle", (self._wrapper("gradlew") or "gradle", "test"), name)
                 break
+
+    def _files(self, directory: PurePosixPath) -> set[str]:
+        return {entry.name for entry in self._reading.entries(directory) if entry.kind == "file"}
+
+    def _wrapper(self, name: str) -> str | None:
+        """Return a script that runs a build, here or in the nearest directory above, as it is called from here."""
+        for depth, place in enumerate((self._directory, *self._directory.parents)):
+            if name in self._files(place):
+                return f"{'../' * depth or './'}{name}"
+        return None
+
+    def _runner(self, locks: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
+        """Return what runs the programs of an environment, by the nearest lock file, here or in a directory above."""
+        for place in (self._directory, *self._directory.parents):
+            names = self._files(place)
+            for lock, runner in locks:
+                if lock in names:
+                    return runner
+        return ()
 
     def _setup(self, framework: str, command: tuple[str, ...], evidence: str) -> Framework:
         return Framework(framework, command, str(self._directory), str(self._directory / evidence))
 
     def _python(self) -> Iterator[Framework]:
-        runner = next((run for lock, run in _PYTHON_RUNNERS if lock in self._names), ())
+        runner = self._runner(_PYTHON_RUNNERS)
         evidence = self._pytest_evidence()
         if evidence is not None:
             yield self._setup("pytest", (*runner, *(("pytest",) if runner else ("python", "-m", "pytest"))), evidence)
             return
+        if "manage.py" in self._names:
+            yield self._setup("unittest", (*runner, "python", "manage.py", "test"), "manage.py")
+            return
         project = next((name for name in _PYTHON_PROJECTS if name in self._names), None)
-        if project is not None and self._directories & {"tests", "test"}:
-            yield self._setup("unittest", (*runner, "python", "-m", "unittest", "discover"), project)
+        home = next((name for name in _TEST_HOMES if name in self._directories), None)
+        if project is not None and home is not None:
+            # Discovery goes into packages alone.
+            start = () if "__init__.py" in self._files(self._directory / home) else ("-s", home)
+            yield self._setup("unittest", (*runner, "python", "-m", "unittest", "discover", *start), project)
 
     def _pytest_evidence(self) -> str | None:
         for name in ("pytest.ini", "conftest.py"):
@@ -102,10 +140,17 @@ class _Place:
         for name, section in (("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
             if name in self._names and section in _sections(self._text(name)):
                 return name
+        for home in _TEST_HOMES:
+            if home in self._directories and "conftest.py" in self._files(self._directory / home):
+                return f"{home}/conftest.py"
         if "pyproject.toml" in self._names and _names_pytest(toml_table(self._text("pyproject.toml"))):
             return "pyproject.toml"
-        for name in sorted(self._names):
+        further = self._files(self._directory / "requirements") if "requirements" in self._directories else ()
+        for name in sorted({*self._names, *(f"requirements/{one}" for one in further)}):
             if _REQUIREMENTS.fullmatch(name) and re.search(r"^\W{0,2}pytest\b", self._text(name), re.MULTILINE):
+                return name
+        for name in _MENTIONING:
+            if name in self._names and re.search(_WORD.format("pytest"), self._text(name)):
                 return name
         return None
 
@@ -113,7 +158,7 @@ class _Place:
         if "package.json" not in self._names:
             return
         package = json_table(self._text("package.json"))
-        runner = next((run for lock, run in _JS_RUNNERS if lock in self._names), ("npx", "--no-install"))
+        runner = self._runner(_JS_RUNNERS) or _NPM
         script = str(table(package, "scripts").get("test", ""))
         depends = {**table(package, "dependencies"), **table(package, "devDependencies")}
         for framework, command in (("vitest", ("vitest", "run")), ("jest", ("jest",))):
@@ -128,6 +173,8 @@ class _Place:
         return source.text
 
 
+_TEST_HOMES = ("tests", "test")
+_MENTIONING = ("setup.py", "setup.cfg", "tox.ini", "noxfile.py")  # what runs pytest, or needs it, in words of its own
 _PYTHON_PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile")
 
 
@@ -146,6 +193,12 @@ def _names_pytest(project: Mapping[str, Any]) -> bool:
     needs = [*listed(table(project, "project").get("dependencies"))]
     for groups in (table(table(project, "project"), "optional-dependencies"), table(project, "dependency-groups")):
         needs += [need for group in groups.values() for need in listed(group)]
+    needs += listed(table(table(project, "tool"), "uv").get("dev-dependencies"))
+    needs += [
+        need
+        for group in table(table(table(project, "tool"), "pdm"), "dev-dependencies").values()
+        for need in listed(group)
+    ]
     poetry = table(table(project, "tool"), "poetry")
     needs += [*table(poetry, "dependencies"), *table(poetry, "dev-dependencies")]
     for group in table(poetry, "group").values():

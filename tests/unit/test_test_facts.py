@@ -43,9 +43,40 @@ SETUPS = {
     "not pytest-cov": (
         {"pyproject.toml": "[project]\ndependencies = ['pytest-cov']\n", "tests/x.py": ""},
         "unittest",
+        "python -m unittest discover -s tests",
+    ),
+    "pytest by a conftest.py of the tests": (
+        {"pyproject.toml": "[project]\nname = 'x'\n", "tests/conftest.py": ""},
+        "pytest",
+        "python -m pytest",
+    ),
+    "pytest by tox.ini's commands": (
+        {"tox.ini": "[testenv]\ncommands = pytest {posargs}\n", "tests/x.py": ""},
+        "pytest",
+        "python -m pytest",
+    ),
+    "pytest by a folder of requirements": (
+        {"requirements/dev.txt": "-r base.txt\npytest\n", "setup.py": "", "tests/x.py": ""},
+        "pytest",
+        "python -m pytest",
+    ),
+    "pytest by uv": ({"pyproject.toml": "[tool.uv]\ndev-dependencies = ['pytest']\n"}, "pytest", "python -m pytest"),
+    "pytest by pdm": (
+        {"pyproject.toml": "[tool.pdm.dev-dependencies]\ntest = ['pytest']\n", "pdm.lock": ""},
+        "pytest",
+        "pdm run pytest",
+    ),
+    "unittest": (
+        {"setup.py": "", "tests/__init__.py": "", "tests/test_x.py": ""},
+        "unittest",
         "python -m unittest discover",
     ),
-    "unittest": ({"setup.py": "", "tests/test_x.py": ""}, "unittest", "python -m unittest discover"),
+    "unittest, of no package": (
+        {"setup.py": "", "tests/test_x.py": ""},
+        "unittest",
+        "python -m unittest discover -s tests",
+    ),
+    "unittest by Django": ({"manage.py": "", "shop/tests.py": ""}, "unittest", "python manage.py test"),
     "jest": ({"package.json": '{"devDependencies": {"jest": "1"}}'}, "jest", "npx --no-install jest"),
     "jest by its section": ({"package.json": '{"jest": {}}', "yarn.lock": ""}, "jest", "yarn run jest"),
     "vitest": (
@@ -82,6 +113,33 @@ def test_the_nearest_configuration_counts(tmp_path):
     assert [(one.framework, one.directory) for one in (*web, *lib)] == [("jest", "web"), ("go", ".")]
 
 
+def test_what_runs_tests_may_lie_above(tmp_path):
+    write(
+        tmp_path,
+        {
+            "pnpm-lock.yaml": "",
+            "web/package.json": '{"devDependencies": {"vitest": "1"}}',
+            "own/package.json": '{"jest": {}}',
+            "own/package-lock.json": "{}",
+            "gradlew": "",
+            "libs/core/build.gradle": "",
+            "uv.lock": "",
+            "api/pyproject.toml": "[tool.pytest.ini_options]\n",
+            "api/tests/unit/conftest.py": "",
+            "loose/conftest.py": "",
+        },
+    )
+    names = ("web", "own", "libs/core", "api/tests/unit", "loose")
+    found = facts(tmp_path, *(f"test setup {name}" for name in names))
+    assert [(" ".join(one.command), one.directory) for (one,) in found] == [
+        ("pnpm exec vitest run", "web"),
+        ("npx --no-install jest", "own"),
+        ("../../gradlew test", "libs/core"),
+        ("uv run pytest", "api"),
+        ("uv run pytest", "loose"),
+    ]
+
+
 def test_a_new_configuration_is_seen(tmp_path):
     write(tmp_path, {"src/x.py": ""})
 
@@ -108,6 +166,9 @@ def test_a_new_configuration_is_seen(tmp_path):
         ("tests/pkg/test_app.py", ["tests/pkg/test_app.py"]),
         ("src/other/nothing.py", []),
         ("src/pkg/__init__.py", ["tests/test_pkg.py"]),
+        ("web/app.service.ts", ["web/app.service-spec.ts", "web/app.service.cy.ts"]),
+        ("java/src/main/java/x/Other.java", ["java/src/test/java/x/OtherTestCase.java"]),
+        ("shop/tests.py", ["shop/tests.py"]),
     ],
 )
 def test_the_tests_of_a_source_file(tmp_path, source, tests):
@@ -120,6 +181,7 @@ def test_the_tests_of_a_source_file(tmp_path, source, tests):
     )
     names += ("go/app_test.go", "rust/tests/app.rs", "java/src/test/java/x/AppTest.java", "tests/test_pkg.py")
     names += ("java/src/test/java/y/AppIT.java", "src/pkg/app.py", "node_modules/app.test.ts")
+    names += ("web/app.service-spec.ts", "web/app.service.cy.ts", "java/src/test/java/x/OtherTestCase.java")
     write(tmp_path, {**dict.fromkeys(names, ""), ".gitignore": "node_modules/\n"})
     assert facts(tmp_path, f"test files {source}") == [tuple(tests)]
 
@@ -313,6 +375,13 @@ def test_missing_dependencies(tmp_path):
         ("requirements.txt", ".venv", 1, ("flask",)),
         ("package.json", "node_modules", 3, ("@x/b", "../c")),
     ]
+
+
+def test_missing_dependencies_of_poetry(tmp_path):
+    needs = "python = '^3.11'\nclick = '^8'\nPyYAML = {version = '6', optional = true}\nrich = {version = '*'}\n"
+    write(tmp_path, {"pyproject.toml": f"[tool.poetry.dependencies]\n{needs}"})
+    ((found,),) = facts(tmp_path, "dependencies")
+    assert (found.declared, found.missing) == (2, ("click", "rich"))
 
 
 def test_an_installed_dependency_is_seen(tmp_path):
