@@ -95,6 +95,34 @@ def filled(schema: Mapping[str, Argument], told: Mapping[str, Any]) -> dict[str,
     return {name: told.get(name, one.default) for name, one in schema.items() if not one.ignored}
 
 
+def json_schema(schema: Mapping[str, Argument]) -> dict[str, Any]:
+    """Return the JSON schema of a call's arguments, for a model that is to make calls; ignored ones are left out."""
+    told = {name: argument for name, argument in schema.items() if not argument.ignored}
+    return {
+        "type": "object",
+        "properties": {name: _property(argument) for name, argument in told.items()},
+        "required": [name for name, argument in told.items() if argument.required],
+        "additionalProperties": False,
+    }
+
+
+def _property(argument: Argument) -> dict[str, Any]:
+    is_list, is_number = argument.type == "strings", argument.type in ("integer", "number")
+    bounds = (
+        ("minimum", "maximum") if is_number else ("minItems", "maxItems") if is_list else ("minLength", "maxLength")
+    )
+    told: dict[str, Any] = {"type": _JSON_TYPES.get(argument.type, "string")}
+    if is_list:
+        told["items"] = {"type": "string"}
+    if argument.choices:
+        told["enum"] = list(argument.choices)
+    stated = {"default": argument.default, bounds[0]: argument.least, bounds[1]: argument.most}
+    return told | {name: value for name, value in stated.items() if value is not None}
+
+
+_JSON_TYPES = {"strings": "array", "integer": "integer", "number": "number", "boolean": "boolean"}
+
+
 def _valid(what: str, argument: Argument, value: Any, confined: Confined) -> Any:
     value = _TYPES[argument.type](what, value, confined)
     if argument.choices and value not in argument.choices:

@@ -83,7 +83,7 @@ class WholeItems:
         """Take a chunk; return the items that are whole now, in order."""
         key = (chunk.source, chunk.stream)
         whole = [one for other in list(self._open) if other != key and other[0] in _SPOKEN for one in self._end(other)]
-        if chunk.text or key in self._open:
+        if chunk.text or chunk.tool or key in self._open:  # a call may have no arguments
             self._open.setdefault(key, _Open(chunk)).add(chunk)
         if chunk.last:
             whole += self._end(key)

@@ -73,6 +73,16 @@ def test_a_call_is_the_same_item_however_its_arguments_are_cut():
         ]
 
 
+def test_a_call_that_is_named_before_it_has_arguments_keeps_its_name():
+    whole = WholeItems()
+    assert whole.add(Chunk("", "tool_call", "c1", tool="Read")) == []
+    assert whole.add(Chunk('{"limit": 3}', "tool_call", "c1")) == []
+    (called,) = whole.add(Chunk("", "tool_call", "c1", last=True))
+    assert (called.tool, called.arguments) == ("Read", {"limit": 3})
+    (called,) = whole.add(Chunk("", "tool_call", "c2", last=True, tool="git_status"))
+    assert (called.tool, called.arguments) == ("git_status", {})
+
+
 def test_words_are_whole_when_somebody_else_has_the_word():
     whole = WholeItems()
     assert whole.add(Chunk("Let me ", "assistant")) == []

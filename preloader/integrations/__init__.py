@@ -1,0 +1,1 @@
+"""Thin adapters of assistant frameworks; each module imports its own framework, and nothing else imports it."""

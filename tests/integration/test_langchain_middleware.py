@@ -1,0 +1,366 @@
+"""A real LangChain agent whose model is scripted: what its calls return is there before it calls, and the same."""
+
+import asyncio
+import json
+
+import pytest
+
+pytest.importorskip("langchain")
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tools import ToolException, tool
+from langgraph.checkpoint.memory import InMemorySaver
+
+from preloader.errors import ClosedError, ConfigurationError
+from preloader.integrations.langchain import WorkspaceMiddleware
+from preloader.workspace.workspace import Workspace
+from tests.integration.served_agents import FILES, at_rest, make_repository, open_workspace, outline_of, served
+
+PAUSE = object()
+
+
+class Scripted(BaseChatModel):
+    """A model that says what is written, in small pieces where it streams, and does what a script has for a pause."""
+
+    steps: list
+    pause: object = None
+
+    @property
+    def _llm_type(self):
+        return "scripted"
+
+    def bind_tools(self, tools, **options):
+        return self.bind(tools=[one.name for one in tools], **options)
+
+    def _generate(self, messages, stop=None, run_manager=None, **options):
+        raise NotImplementedError
+
+    async def _agenerate(self, messages, stop=None, run_manager=None, **options):
+        said = [part for part in self.steps.pop(0) if part is not PAUSE]
+        await self.pause()
+        text = "".join(part for part in said if isinstance(part, str))
+        calls = [part for part in said if isinstance(part, dict)]
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text, tool_calls=calls))])
+
+    async def _astream(self, messages, stop=None, run_manager=None, **options):
+        calls = 0
+        for part in self.steps.pop(0):
+            if part is PAUSE:
+                await self.pause()
+            elif isinstance(part, str):
+                for begin in range(0, len(part), 7):
+                    yield piece(part[begin : begin + 7])
+            else:
+                for chunk in chunks_of(part, calls):
+                    yield chunk
+                    await self.pause()
+                calls += 1
+
+
+def piece(content, **options):
+    return ChatGenerationChunk(message=AIMessageChunk(content, **options))
+
+
+def chunks_of(called, index):
+    text = json.dumps(called["args"])
+    yield piece("", tool_call_chunks=[{"name": called["name"], "args": "", "id": called["id"], "index": index}])
+    for begin in range(0, len(text), 9):
+        args = text[begin : begin + 9]
+        yield piece("", tool_call_chunks=[{"name": None, "args": args, "id": None, "index": index}])
+
+
+async def no_pause():
+    pass
+
+
+def call(name, /, **arguments):
+    call.number += 1
+    return {"name": name, "args": arguments, "id": f"call-{call.number}"}
+
+
+call.number = 0
+
+
+class Tools:
+    """An agent's own tools, and which calls of them were made in earnest."""
+
+    def __init__(self, root):
+        self.made = []
+
+        @tool
+        async def read_file(path: str, first: int | None = None) -> str:
+            """Return a file."""
+            self.made.append(("read_file", path))
+            if not (root / path).exists():
+                raise ToolException(f"no {path}")
+            return (root / path).read_text()[first:]
+
+        @tool
+        async def outline(path: str, why: str = "") -> str:
+            """Return what a file defines."""
+            self.made.append(("outline", path))
+            if path.startswith("broken"):
+                raise OSError("the disk is on fire")
+            if not (root / path).exists():
+                raise ToolException(f"no {path}")
+            return outline_of((root / path).read_text())
+
+        @tool
+        async def write_file(path: str, text: str) -> str:
+            """Write a file."""
+            self.made.append(("write_file", path))
+            (root / path).write_text(text)
+            return f"wrote {path}"
+
+        read_file.handle_tool_error = outline.handle_tool_error = True
+        self.all = [read_file, outline, write_file]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_repository(tmp_path)
+
+
+def middleware(workspace, **options):
+    return WorkspaceMiddleware(workspace, **{"reads": {"read_file": "path"}, "calls": ["outline"], **options})
+
+
+async def run(agent, text, *, streamed=True, config=None):
+    """Return what the agent's messages say after a run."""
+    asked = {"messages": [HumanMessage(text)]}
+    if not streamed:
+        state = await agent.ainvoke(asked, config)
+    else:
+        async for mode, part in agent.astream(asked, config, stream_mode=["messages", "values"]):
+            state = part if mode == "values" else state
+    return [told(message) for message in state["messages"]]
+
+
+def told(message):
+    calls = getattr(message, "tool_calls", None)
+    answered = (message.name, message.tool_call_id, message.status) if isinstance(message, ToolMessage) else None
+    return message.type, message.text, calls, answered
+
+
+def outputs(messages):
+    return [text for kind, text, _, _ in messages if kind == "tool"]
+
+
+def agent_of(workspace, root, *steps, pause=None, **options):
+    async def wait():
+        await at_rest(workspace)
+
+    tools = Tools(root)
+    model = Scripted(steps=list(steps), pause=pause or wait)
+    return create_agent(model, tools.all, middleware=[middleware(workspace)], **options), tools
+
+
+def test_a_file_that_streaming_words_name_is_served_in_place_of_the_tool(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            said = ["I shall look at `shop/cart.py` first.", PAUSE, call("read_file", path=str(root / "shop/cart.py"))]
+            agent, tools = agent_of(workspace, root, said, ["It is empty."])
+            messages = await run(agent, "What is wrong?")
+            return outputs(messages), served(workspace), tools.made
+
+    assert asyncio.run(scenario()) == ([FILES["shop/cart.py"]], (1, 0, 0), [])
+
+
+def test_a_file_is_ready_while_the_arguments_of_its_call_stream(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            agent, tools = agent_of(workspace, root, [call("read_file", path="docs/plan.md")], ["Done."])
+            messages = await run(agent, "Go on.")
+            return outputs(messages), served(workspace), tools.made
+
+    assert asyncio.run(scenario()) == ([FILES["docs/plan.md"]], (1, 0, 0), [])
+
+
+def test_a_listed_call_runs_ahead_while_the_next_one_streams(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            calls = [call("outline", path="shop/cart.py", why="?"), call("read_file", path="shop/prices.py")]
+            agent, tools = agent_of(workspace, root, calls, ["Done."])
+            messages = await run(agent, "Go on.")
+            return outputs(messages), served(workspace), tools.made
+
+    assert asyncio.run(scenario()) == (["class Cart:", FILES["shop/prices.py"]], (2, 0, 0), [])
+
+
+def test_what_the_user_and_the_tools_name_is_ready_though_the_model_does_not_stream(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            steps = [call("read_file", path="docs/plan.md")], [call("read_file", path="shop/prices.py")], ["Done."]
+            agent, tools = agent_of(workspace, root, *steps)
+            messages = await run(agent, "Go on with docs/plan.md", streamed=False)
+            return outputs(messages), served(workspace), tools.made
+
+    assert asyncio.run(scenario()) == ([FILES["docs/plan.md"], FILES["shop/prices.py"]], (2, 0, 0), [])
+
+
+SESSION = (
+    ["I read `docs/plan.md`.", call("read_file", path="docs/plan.md"), call("outline", path="shop/prices.py")],
+    [call("read_file", path="missing.py"), call("read_file", path="../outside.txt"), call("read_file", path=".env")],
+    [call("read_file", path="shop/cart.py", first=5), call("outline", path="missing.py"), call("nothing", path="x")],
+    [call("outline", path=3), call("read_file"), call("write_file", path="docs/plan.md", text="edited\n")],
+    [call("read_file", path="docs/plan.md"), call("outline", path="shop/cart.py")],
+    ["Done."],
+)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_the_model_is_told_what_it_is_told_without_a_workspace(root, streamed):
+    (root.parent / "outside.txt").write_text("outside\n")
+
+    async def without():
+        tools = Tools(root)
+        agent = create_agent(Scripted(steps=list(SESSION), pause=no_pause), tools.all)
+        return await run(agent, "Go on.", streamed=streamed), tools.made
+
+    async def within():
+        async with open_workspace(root) as workspace:
+            agent, tools = agent_of(workspace, root, *SESSION)
+            return await run(agent, "Go on.", streamed=streamed), tools.made, sum(served(workspace))
+
+    expected, made_without = asyncio.run(without())
+    (root / "docs/plan.md").write_text(FILES["docs/plan.md"])
+    messages, made, answered = asyncio.run(within())
+    assert messages == expected
+    assert sorted(made) == [  # parallel calls are made in any order
+        ("outline", "missing.py"),
+        ("read_file", "../outside.txt"),
+        ("read_file", ".env"),
+        ("read_file", "missing.py"),
+        ("read_file", "shop/cart.py"),  # but for its first characters
+        ("write_file", "docs/plan.md"),
+    ]
+    assert len(made_without) == len(made) + 4
+    assert answered >= 4
+
+
+def test_a_tool_that_raises_ends_the_run_as_it_does_without_a_workspace(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            agent, tools = agent_of(workspace, root, [call("outline", path="broken.py")])
+            with pytest.raises(OSError, match="on fire"):
+                await run(agent, "Go on.")
+            return tools.made
+
+    assert asyncio.run(scenario()) == [("outline", "broken.py")]
+
+
+def test_nothing_stale_is_served_whoever_writes_the_file(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+
+            async def by_somebody_else():
+                await at_rest(workspace)
+                if (root / "shop/cart.py").read_text() == "by the agent\n":
+                    (root / "shop/cart.py").write_text("by somebody\n")  # the same size, within the same second
+
+            steps = (
+                ["I look at `shop/cart.py`.", PAUSE, call("read_file", path="shop/cart.py")],
+                [call("write_file", path="shop/cart.py", text="by the agent\n")],
+                [call("read_file", path="shop/cart.py")],
+                [call("outline", path="shop/cart.py")],
+                ["Done."],
+            )
+            agent, _ = agent_of(workspace, root, *steps, pause=by_somebody_else)
+            return outputs(await run(agent, "Go on."))
+
+    told = asyncio.run(scenario())
+    assert told == [FILES["shop/cart.py"], "wrote shop/cart.py", "by somebody\n", ""]
+
+
+def test_a_file_that_the_agent_wrote_is_ready_as_it_is_now(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            steps = (
+                [call("write_file", path="shop/fresh.py", text="fresh = 1\n")],
+                [PAUSE, call("read_file", path="shop/fresh.py")],
+                ["Done."],
+            )
+            agent, tools = agent_of(workspace, root, *steps)
+            return outputs(await run(agent, "Go on."))[-1], served(workspace), tools.made
+
+    told, needs, made = asyncio.run(scenario())
+    assert (told, needs) == ("fresh = 1\n", (1, 0, 0))
+    assert made == [("write_file", "shop/fresh.py")]
+
+
+def test_what_the_user_says_next_drops_what_was_meant_before(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            steps = [["I could look at `docs/plan.md`.", PAUSE], [call("read_file", path="shop/cart.py")], ["Done."]]
+            agent, _ = agent_of(workspace, root, *steps, checkpointer=InMemorySaver())
+            config = {"configurable": {"thread_id": "1"}}
+            await run(agent, "What now?", config=config)
+            prepared = workspace.manager_statistics().ledger.open_preloads
+            await run(agent, "No, the cart.", config=config)
+            return prepared, workspace.statistics().incorrect, served(workspace)
+
+    assert asyncio.run(scenario()) == (1, 1, (1, 0, 0))
+
+
+def test_a_run_that_is_cancelled_leaves_nothing_behind(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            reached = asyncio.Event()
+
+            async def hang():
+                reached.set()
+                await asyncio.Event().wait()
+
+            said = ["I look at `shop/cart.py`.", call("read_file", path="shop/cart.py")]
+            agent, tools = agent_of(workspace, root, said, pause=hang)
+            task = asyncio.create_task(run(agent, "Go on."))
+            await reached.wait()
+            before = asyncio.all_tasks()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await at_rest(workspace)
+            assert asyncio.all_tasks() < before
+            assert (await workspace.read_file("shop/cart.py")).text == FILES["shop/cart.py"]
+            return tools.made
+
+    assert asyncio.run(scenario()) == []  # and `open_workspace` finds no task
+
+
+def test_what_a_model_thinks_is_heard_too(root):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            thinking = piece([{"type": "reasoning", "reasoning": "first `shop/cart.py`, I think", "index": 0}])
+
+            class Thoughtful(Scripted):
+                async def _astream(self, *args, **options):
+                    yield thinking
+                    async for chunk in super()._astream(*args, **options):
+                        yield chunk
+
+            model = Thoughtful(steps=[["Let me look.", PAUSE]], pause=lambda: at_rest(workspace))
+            agent = create_agent(model, [], middleware=[middleware(workspace)])
+            await run(agent, "Go on.")
+            await at_rest(workspace)
+            await workspace.read_file("shop/cart.py")
+            return served(workspace)
+
+    assert asyncio.run(scenario()) == (1, 0, 0)
+
+
+def test_a_workspace_that_is_not_running_is_named(root):
+    workspace = Workspace(root, watch=False, graph=False)
+    agent = create_agent(Scripted(steps=[["Hello."]], pause=no_pause), [], middleware=[WorkspaceMiddleware(workspace)])
+    with pytest.raises(ClosedError, match="async with"):
+        asyncio.run(run(agent, "Go on."))
+
+
+def test_tools_that_the_catalogue_does_not_list_or_lists_twice_are_refused(root):
+    workspace = Workspace(root, watch=False, graph=False)
+    with pytest.raises(ConfigurationError, match="no tool 'outline' is on the operator's catalogue"):
+        WorkspaceMiddleware(workspace, calls=["outline"])
+    with pytest.raises(ConfigurationError, match="'read_file', which is on the workspace's catalogue, too"):
+        WorkspaceMiddleware(workspace, reads={"read_file": "path"})
