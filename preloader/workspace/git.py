@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from preloader.errors import LoadError, UnknownResourceError
 from preloader.workspace.program import DEFAULT_MAX_BYTES, Output
@@ -26,6 +27,7 @@ _OPTIONS = (
 )
 _SHARED = ("packed-refs", "reftable/tables.list", "config", "shallow", "info/exclude", "info/attributes")
 _FILTER = re.compile(r"filter\.(.+)\.(?:clean|smudge|process|required)", re.IGNORECASE | re.DOTALL)
+_WORKTREE = re.compile(r"^\s{0,9}worktree\s{0,9}=(.{1,1000})$", re.MULTILINE)
 _NO_VALUE = re.compile(r"[\n=]")
 _MOST_FILTERS = 100
 
@@ -61,8 +63,18 @@ class Git:
             raise LoadError(f"git {arguments[0]} failed: {output.complaint}")
         return output
 
-    def lines(self, *arguments: str, max_bytes: int = DEFAULT_MAX_BYTES) -> list[str]:
+    def lines(
+        self,
+        *arguments: str,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        errors: Literal["replace", "surrogateescape"] = "replace",
+    ) -> list[str]:
         """Return what a command writes with ``-z``, as texts.
+
+        Args:
+            arguments: The command.
+            max_bytes: The most that it may write.
+            errors: What becomes of bytes that are no UTF-8: ``surrogateescape`` gives names that can be looked at.
 
         Raises:
             LoadError: It failed, or wrote more.
@@ -71,7 +83,7 @@ class Git:
         if output.truncated:
             raise LoadError(f"git {arguments[0]} wrote more than {max_bytes:,} bytes, of which a part would mislead")
         parts = output.stdout.split(b"\0")
-        return [part.decode("utf-8", "replace") for part in parts[:-1]]
+        return [part.decode("utf-8", errors) for part in parts[:-1]]
 
     def note_head(self) -> None:
         """Write down what says where HEAD and its branch are. Several worktrees of one repository are understood."""
@@ -128,10 +140,22 @@ def check_repository(root: Path) -> None:
     dot = root / ".git"
     if dot.is_symlink() or not dot.exists():
         raise UnknownResourceError(f"{root} is not the root of a git repository")
-    if not dot.is_dir():  # a further worktree, which the repository names in turn
+    if not dot.is_dir():
         directory = _git_directory(root)
-        if Path(_text(directory / "gitdir").strip()) != dot:
+        if not _belongs(directory, root):
             raise UnknownResourceError(f"{dot} leads to {directory}, which is not a repository of this directory")
+
+
+def _belongs(directory: Path, root: Path) -> bool:
+    """Return whether a repository that ``.git`` leads to names this directory in turn.
+
+    That of a further worktree does so in a file, that of a submodule in its configuration.
+    """
+    back = _text(directory / "gitdir").strip()
+    if back:
+        return (directory / back).resolve() == root / ".git"
+    worktree = _WORKTREE.search(_text(directory / "config"))
+    return worktree is not None and (directory / worktree[1].strip().strip('"')).resolve() == root
 
 
 def head_files(root: Path) -> list[str]:

@@ -19,6 +19,7 @@ from preloader.workspace.reading import Reading
 MAX_DIFF_BYTES = 400_000
 _MOST_DIFFED = 200
 _MOST_NAMES = 200_000
+_MAX_NAMES_BYTES = 50_000_000
 _MOST_LINES = 2_000
 _STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=all")
 _SAFE_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=all", "--no-renames")
@@ -137,6 +138,7 @@ def blame(reading: Reading, path: PurePosixPath, first: int, last: int) -> tuple
     git = Git(reading)
     git.note_head()
     reading.note(index_file(reading.confined.root))
+    reading.note(".mailmap")
     for directory in path.parents:
         reading.note(str(directory / ".gitattributes"))
     last = min(last, lines, first + _MOST_LINES - 1)
@@ -165,9 +167,10 @@ def recent_files(reading: Reading, commits: int = 50) -> tuple[RecentFile, ...]:
     output = git.run(
         "log", *_SAFE_LOG, *_SAFE_DIFF, "--no-merges", "--name-only", "-z", "--format=%x01%ct", f"--max-count={commits}"
     )
+    fields = output.stdout.decode("utf-8", "replace").split("\0")
     touched: dict[str, RecentFile] = {}
     time_s = 0
-    for field in output.stdout.decode("utf-8", "replace").split("\0"):
+    for field in fields[:-1]:  # the last is empty, or cut
         name = field.removeprefix("\n")
         if name.startswith("\x01"):
             time_s = int(name[1:]) if name[1:].isdigit() else 0
@@ -187,10 +190,9 @@ def _note_worktree(git: Git) -> None:
     git.note_head()
     reading.note(index_file(reading.confined.root))
     reading.note(".git/info/exclude")
-    tracked = git.lines("ls-files", "-z", max_bytes=50_000_000)
-    ignored = git.lines(
-        "ls-files", "-z", "--others", "--ignored", "--directory", "--exclude-standard", max_bytes=50_000_000
-    )
+    tracked = git.lines("ls-files", "-z", max_bytes=_MAX_NAMES_BYTES, errors="surrogateescape")
+    others = ("ls-files", "-z", "--others", "--ignored", "--directory", "--exclude-standard")
+    ignored = git.lines(*others, max_bytes=_MAX_NAMES_BYTES, errors="surrogateescape")
     if len(tracked) > _MOST_NAMES:
         raise LoadError(f"the repository tracks {len(tracked)} files, more than {_MOST_NAMES}: too many to watch")
     for name in tracked:

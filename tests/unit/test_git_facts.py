@@ -1,6 +1,7 @@
 import asyncio
 import os
 import subprocess
+import sys
 import time
 
 import pytest
@@ -216,13 +217,39 @@ def test_a_further_worktree_is_understood(root, tmp_path):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("way", ["file", "link", "worktree setting"])
+def test_a_submodule_is_understood(root, tmp_path):
+    repository(tmp_path / "inner", {"i.py": "1\n"})
+    git(root, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(tmp_path / "inner"), "sub")
+    write(root, {"sub/i.py": "2\n"})
+    (status, _), _ = look(root / "sub", "git status")
+    assert (status.branch, status.changes) == ("main", (Change(".M", "i.py"),))
+    (outer, _), _ = look(root, "git status")
+    assert {change.path for change in outer.changes} == {".gitmodules"}, "git is not run in submodules"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system takes no such names")
+def test_a_name_that_is_no_text_is_watched_too(root, monkeypatch):
+    now = time.time_ns
+    monkeypatch.setattr(reading.time, "time_ns", lambda: now() + 3_600_000_000_000)
+    name = root / os.fsdecode(b"f\xff.txt")
+    name.write_text("1")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "odd")
+
+    (before, after), _ = look(root, "git status", between=lambda: name.write_text("22"))
+    assert len(before.changes) + before.hidden == 0
+    assert len(after.changes) + after.hidden == 1
+
+
+@pytest.mark.parametrize("way", ["file", "link", "worktree setting", "setting of another"])
 def test_another_repository_is_not_shown(root, tmp_path, way):
     """A stranger's archive may bring a ``.git`` that points at a repository of the user's."""
     place = tmp_path / "place"
     write(place, {"x.txt": "x"})
-    if way == "file":
+    if way in ("file", "setting of another"):
         write(place, {".git": f"gitdir: {root}/.git\n"})
+        if way == "setting of another":
+            git(root, "config", "core.worktree", str(tmp_path))
     elif way == "link":
         (place / ".git").symlink_to(root / ".git")
     else:
