@@ -289,6 +289,10 @@ class PreloadManager:
         if session:
             self._speculation.withdraw_of(user, session, reason)
 
+    def is_ready(self, key: str) -> bool:
+        """Return whether a resource is loaded."""
+        return key in self._store
+
     def hint_channel(self, keys: Sequence[str], *, capacity: int = 256) -> AbstractAsyncContextManager[HintChannel]:
         """Take hints on these keys from other processes, and from threads without the GIL, inside an ``async with``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -55,6 +55,7 @@ class Follower:
         resolver: Finds the files that mentions mean.
         providers: Which keys there may be.
         expect: Takes what will probably be needed.
+        called: Takes the tool and the arguments of each call; nothing of them where a call is known by what it read.
         executor: Where blocking work runs.
         models: The learned models, if any.
         known: What earlier sessions taught them.
@@ -71,6 +72,7 @@ class Follower:
         resolver: Resolver,
         providers: WorkspaceProviders,
         expect: Callable[[Expected], None],
+        called: Callable[[str, Mapping[str, Any]], None],
         executor: Executor,
         models: Models | None,
         known: Known | None,
@@ -80,6 +82,7 @@ class Follower:
         self._resolver = resolver
         self._providers = providers
         self._expect = expect
+        self._tell_call = called
         self._executor = executor
         root = providers.confined.root
         self._learned = StepPredictor(f"{root.parent.name}/{root.name}", models, known) if models else None
@@ -251,6 +254,7 @@ class Follower:
     def _called(self, item: Item) -> None:
         """A call is known whole: it is about to be made, so that its result can be there already."""
         self._told_call = True
+        self._tell_call(item.tool, item.arguments)
         self._step()
         if action_of_call(item.tool, item.arguments) == "test":
             self._tests.append(item.id)
@@ -270,6 +274,7 @@ class Follower:
 
     async def _after_use(self, path: str, query: int) -> None:
         if not self._told_call:
+            self._tell_call("", {})
             self._step()
         self._told_call = False
         if self._graph is not None and self._graph_is_built and self._learned is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import msgspec
 
-from preloader.errors import ClosedError, ConfigurationError
+from preloader.errors import ClosedError, ConfigurationError, UnknownResourceError
 from preloader.events import Event
 from preloader.manager import PreloadManager
 from preloader.ports import Executor
@@ -32,8 +32,10 @@ from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.index import PathIndex
 from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.models import Models
+from preloader.workspace.learn.patterns import pattern_record
 from preloader.workspace.mentions import SOURCES, Source
 from preloader.workspace.providers import WorkspaceProviders
+from preloader.workspace.trials import Trials
 from preloader.workspace.whole_items import Chunk
 
 SETTINGS = Settings(budget_bytes=256_000_000, waste_budget=0.6, load_attempts=1)
@@ -57,6 +59,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
         saved_s: Seconds that would have been waited for in addition.
         failures: Steps of the analysis that failed; each is logged.
         skipped: Chunks that came faster than they could be analysed.
+        unmet: Calls and facts that were expected and did not come: cancelled, and their patterns believed less.
         advice: What a model was asked, and what came of it; ``None`` where none is.
     """
 
@@ -70,6 +73,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
     saved_s: float
     failures: int
     skipped: int
+    unmet: int
     advice: AdviceStatistics | None = None
 
 
@@ -141,8 +145,10 @@ class Workspace:
         resolver, executor = self.index.resolver, self._executor
         self._adviser = Adviser(advice, self.providers, resolver, self._expect, executor) if advice else None
         self._follower = Follower(
-            resolver, self.providers, self._expect, executor, models, known, self.graph, self._adviser
+            resolver, self.providers, self._expect, self._called, executor, models, known, self.graph, self._adviser
         )
+        record = known.patterns if known is not None else pattern_record()
+        self._trials = Trials(record, self._manager.is_ready, self._cancel)
         self._slot = (user, session)
         self._wall_clock = wall_clock
         self._hinted: dict[str, None] = {}
@@ -271,6 +277,7 @@ class Workspace:
         """
         self._check_running()
         self._follower.forget()
+        self._trials.forget()
         self._retract("the query is over")
         if text:
             self.feed(text, "user", last=True)
@@ -294,6 +301,7 @@ class Workspace:
             saved_s=ledger.saved_s,
             failures=self._follower.failures,
             skipped=self._follower.skipped,
+            unmet=self._trials.unmet,
             advice=self._adviser.statistics() if self._adviser else None,
         )
 
@@ -306,6 +314,7 @@ class Workspace:
         user, session = self._slot
         value = await self._manager.get(key, user=user, session=session)
         self._hinted.pop(key, None)
+        self._trials.needed(key)
         if self._adviser is not None:
             self._adviser.used(key)
         self._observe(action, key)
@@ -325,7 +334,22 @@ class Workspace:
     async def _learn(self, event: Event) -> None:
         self._manager.observe(event)
 
-    def _expect(self, expected: Expected) -> None:
+    def _called(self, tool: str, arguments: Mapping[str, Any]) -> None:
+        try:
+            key = self.providers.tools.key(tool, arguments)
+        except UnknownResourceError:  # most tools are not listed
+            key = ""
+        self._trials.called(tool, arguments, key)
+
+    def _cancel(self, keys: Collection[str], reason: str) -> None:
+        self._manager.retract(keys, reason)
+        for key in keys:
+            self._hinted.pop(key, None)
+
+    def _expect(self, foreseen: Expected) -> None:
+        expected = self._trials.weighed(foreseen)
+        if expected is None:
+            return
         if len(self._hinted) >= _MOST_HINTED:
             self._hinted.pop(next(iter(self._hinted)))
         if self._manager.hint(expected.key, expected.probability, expected.steps, ttl_s=_TTL_S):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from preloader.logodds import LogOddsShifts
 from preloader.workspace.learn.action_model import ActionExamples, ActionModel, WordFitter
 from preloader.workspace.learn.call_habits import CallHabits
 from preloader.workspace.learn.calls import CallExamples, CallMemory, taught
@@ -18,6 +19,7 @@ from preloader.workspace.learn.items import Item, Recording
 from preloader.workspace.learn.likelihood import fit_likelihood
 from preloader.workspace.learn.memory import READING, SessionMemory
 from preloader.workspace.learn.models import Models, Thresholds
+from preloader.workspace.learn.patterns import pattern_record
 from preloader.workspace.learn.preparing import Step, threshold_for
 from preloader.workspace.learn.ranker import Examples, Ranked, Ranker, TreeFitter, first_reads, walk
 
@@ -39,6 +41,7 @@ class Known(msgspec.Struct):
 
     files: Habits = msgspec.field(default_factory=Habits)
     calls: CallHabits = msgspec.field(default_factory=CallHabits)
+    patterns: LogOddsShifts = msgspec.field(default_factory=pattern_record)
 
 
 KnownBy = defaultdict[str, Known]
