@@ -33,7 +33,9 @@ from preloader.workspace.stream import INLINE, StreamAnalyzer
 from preloader.workspace.whole_items import Chunk, WholeItems
 
 MOST_WAITING = 16_000_000
-"""Characters that may wait to be analysed; what comes beyond is skipped, and counted."""
+"""Characters that may wait to be analysed; what comes beyond is skipped, and counted. A chunk counts as 64 more."""
+
+_CHUNK = 64
 
 _SLICE = 256  # characters analysed before others may use the loop: some tenths of a millisecond
 _MENTIONS = 1  # looked up before others may
@@ -90,6 +92,7 @@ class Follower:
         self._graph = graph
         self._adviser = adviser
         self._graph_is_built = False
+        self._changed: set[str] = set()  # files of which the graph does not know yet
         self._decoding = Decoding(executor)
         self._analyzer = StreamAnalyzer(executor)
         self._items = WholeItems()
@@ -117,7 +120,7 @@ class Follower:
             chunk: What comes.
             data: Its text, where that came as bytes.
         """
-        size = len(chunk.text) + len(data)
+        size = len(chunk.text) + len(data) + _CHUNK
         if self._waiting + size > MOST_WAITING:
             self.skipped += 1
             logger.debug("%d characters of %s are not analysed: too much waits", size, chunk.source)
@@ -138,9 +141,10 @@ class Follower:
 
     def changed(self, paths: Iterable[str]) -> None:
         """Take in that files came, went or were written."""
-        if self._graph is not None and self._graph_is_built:
-            graph, kept = self._graph, tuple(paths)
-            self.soon(lambda: _done(graph.update(kept)))
+        if self._graph is not None:
+            if self._graph_is_built and not self._changed:
+                self.soon(self._update_graph)
+            self._changed.update(paths)
 
     def forget(self) -> None:
         """The query is over: what was fed for it and is not analysed yet is of no interest."""
@@ -177,6 +181,8 @@ class Follower:
         try:
             await self._graph.build(tuple(paths))
             self._graph_is_built = True
+            if self._changed:  # meanwhile
+                self.soon(self._update_graph)
         except PreloaderError as error:
             logger.warning("there is no code graph of %s: %s", self._providers.confined.root, error)
 
@@ -185,6 +191,12 @@ class Follower:
         if self._learned is not None:
             learned = self._learned
             await self._do(lambda: self._executor.run(self._alone, learned.end))
+
+    async def _update_graph(self) -> None:
+        """Take in all changes since the last update at once: they may come faster than a graph can follow."""
+        assert self._graph is not None
+        paths, self._changed = self._changed, set()
+        await self._graph.update(sorted(paths))
 
     async def _do(self, job: Job) -> None:
         try:
@@ -195,7 +207,7 @@ class Follower:
         await asyncio.sleep(0)
 
     async def _analyse(self, chunk: Chunk, data: bytes, query: int) -> None:
-        self._waiting -= len(chunk.text) + len(data)
+        self._waiting -= len(chunk.text) + len(data) + _CHUNK
         if query != self._query:
             return
         text = await self._decoding.text(data or chunk.text, chunk.source, chunk.stream, last=chunk.last)
@@ -311,7 +323,3 @@ def _next(learned: StepPredictor, item: Item, lists_calls: bool) -> tuple[list[R
     """Return what the models expect after an item; not which calls where none of these is listed."""
     learned.feed(item)
     return learned.files(), learned.calls() if lists_calls else []
-
-
-async def _done(update: Awaitable[object]) -> None:
-    await update

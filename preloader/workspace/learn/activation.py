@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import OrderedDict, deque
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,14 +18,15 @@ SYMBOL_CHANNELS = ("user", "assistant", "thinking", "returned")
 
 _MOST_FILES = 25  # an identifier of more files tells none
 _MOST_LEARNED = 40
+_MOST_IDENTIFIERS, _MOST_TAUGHT = 65_536, 65_536  # of one session: those learned last
 
 
 class Symbols:
     """The files that identifiers stood beside: in a search's line, in a file that was read, in a sentence."""
 
     def __init__(self) -> None:
-        self._files: dict[str, dict[int, float]] = defaultdict(dict)
-        self.learned: list[tuple[str, int]] = []
+        self._files: OrderedDict[str, dict[int, float]] = OrderedDict()
+        self.learned: deque[tuple[str, int]] = deque(maxlen=_MOST_TAUGHT)
 
     def restore(self, identifier: str, files: dict[int, float]) -> None:
         """Begin with what earlier sessions knew of an identifier."""
@@ -33,10 +35,21 @@ class Symbols:
     def learn(self, file: int, text: str) -> None:
         """Take the identifiers of a text that belongs to a file."""
         for name in sorted(identifiers(text)):
-            files = self._files[name]
+            files = self._files.setdefault(name, {})
+            self._files.move_to_end(name)
+            if len(self._files) > _MOST_IDENTIFIERS:
+                self._files.popitem(last=False)
             if len(files) < _MOST_LEARNED:
                 files[file] = files.get(file, 0.0) + 1.0
                 self.learned.append((name, file))
+
+    def keep(self, number: Mapping[int, int]) -> None:
+        """Forget all files but those that have a new number, which they have from now on."""
+        for name, files in list(self._files.items()):
+            self._files[name] = {number[file]: weight for file, weight in files.items() if file in number}
+            if not self._files[name]:
+                del self._files[name]
+        self.learned = deque(((name, number[file]) for name, file in self.learned if file in number), _MOST_TAUGHT)
 
     def files(self, identifier: str) -> dict[int, float]:
         """Return how strongly an identifier points at each file; nothing if at too many."""
@@ -62,6 +75,12 @@ class Activation:
         self._symbols = Grown(len(SYMBOL_CHANNELS))
         self._stem_item = Grown(1, NEVER)
         self._stem_times = Grown(1)
+
+    def keep(self, rows: NDArray[np.int64], number: Mapping[int, int]) -> None:
+        """Forget all paths but these, which have new numbers: those of the rows that they become."""
+        for table in (self._words, self._symbols, self._stem_item, self._stem_times):
+            table.keep(rows)
+        self.symbols.keep(number)
 
     def words(self, rows: int) -> NDArray[np.float64]:
         """Return how strongly words point at the first paths: (paths, `WORD_CHANNELS`)."""

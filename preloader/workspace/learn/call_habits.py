@@ -15,6 +15,10 @@ _SLOTS = ("\u27e60\u27e7", "\u27e61\u27e7", "\u27e62\u27e7")
 """What stands in a template for the file used last, the one before it, and the directory of the first."""
 
 
+MOST_TEMPLATES, MOST_FILES = 16_384, 4_096
+"""How many calls, and files of which parts were read, are known; of more, the half that came least is forgotten."""
+
+
 class Template(msgspec.Struct, frozen=True):
     """A call whose arguments may have slots for files."""
 
@@ -86,3 +90,16 @@ class CallHabits:
         if tool == "Read" and isinstance(file, str):
             rest = {name: value for name, value in arguments.items() if name != "file_path"}
             self.reads[file][json.dumps(rest, sort_keys=True)] += 1
+        if len(self.made) > MOST_TEMPLATES:
+            self._forget_templates()
+        if len(self.reads) > MOST_FILES:
+            often = sorted(self.reads.items(), key=lambda one: -one[1].total())
+            self.reads = defaultdict(Counter, often[: MOST_FILES // 2])
+
+    def _forget_templates(self) -> None:
+        self.made = Counter(dict(self.made.most_common(MOST_TEMPLATES // 2)))
+        left = {
+            before: Counter({template: count for template, count in following.items() if template in self.made})
+            for before, following in self.after.items()
+        }
+        self.after = defaultdict(Counter, {before: following for before, following in left.items() if following})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,11 +25,15 @@ this session; one that the repository's sessions often make, or make after such 
 a part of a file that earlier sessions read."""
 
 _RECENT = 6
+_MOST_CALLS, _MOST_FILES = 2_048, 2_048  # that are remembered of one session: those made and named last
+_LONG = 4_096  # characters of a call that is not remembered
 _REPEATED = 25
 _HABITS = 12
 _TOOLS = ("Read", "Grep", "Glob", "Bash")
 _QUOTED_NAME = re.compile(r"`([^`\n]{3,80})`")
 _SAMPLED = 0.3
+
+T = TypeVar("T")
 
 
 class Proposal(msgspec.Struct):
@@ -64,11 +70,11 @@ class CallMemory:
     def __init__(self, habits: CallHabits | None = None) -> None:
         self.habits = habits or CallHabits()
         self.turn = Turn()
-        self.made: dict[str, _Made] = {}
+        self.made: OrderedDict[str, _Made] = OrderedDict()
         self.recent: list[str] = []
-        self.read_step: dict[str, int] = {}
-        self.edit_step: dict[str, int] = {}
-        self.ranges: dict[str, tuple[int, int]] = {}
+        self.read_step: OrderedDict[str, int] = OrderedDict()
+        self.edit_step: OrderedDict[str, int] = OrderedDict()
+        self.ranges: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.last_search: dict[str, Any] = {}
         self.text = ""
 
@@ -84,22 +90,30 @@ class CallMemory:
     def _call(self, item: Item) -> None:
         step = self.turn.steps
         arguments = {name: value for name, value in item.arguments.items() if name not in IGNORED}
-        if is_safe(item.tool, arguments):
-            made = self.made.setdefault(call_key(item.tool, arguments), _Made(item.tool, arguments, step, 0))
-            made.step, made.times = step, made.times + 1
+        if is_safe(item.tool, arguments) and len(key := call_key(item.tool, arguments)) <= _LONG:
+            made = self.made.get(key)
+            _remember(self.made, key, _Made(item.tool, arguments, step, made.times + 1 if made else 1), _MOST_CALLS)
         if item.tool == "Grep":
             self.last_search = arguments
         file = arguments.get("file_path")
         if not isinstance(file, str) or not file:
             return
         self.recent = [file, *(one for one in self.recent if one != file)][:_RECENT]
-        (self.read_step if item.tool == "Read" else self.edit_step)[file] = step
+        _remember(self.read_step if item.tool == "Read" else self.edit_step, file, step, _MOST_FILES)
         offset, limit = arguments.get("offset"), arguments.get("limit")
         if item.tool == "Read" and isinstance(offset, int) and isinstance(limit, int):
-            self.ranges[file] = (offset, limit)
+            _remember(self.ranges, file, (offset, limit), _MOST_FILES)
 
 
-def taught(items: Sequence[Item], habits: CallHabits) -> None:
+def _remember(kept: OrderedDict[str, T], key: str, value: T, most: int) -> None:
+    """Keep a value as the latest, and drop the one that was kept longest ago where there are too many."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+def taught(items: Iterable[Item], habits: CallHabits) -> None:
     """Teach a session's safe calls to the habits of its repository."""
     memory = CallMemory()
     for item in items:
@@ -136,7 +150,7 @@ def _proposed(memory: CallMemory, cold: Sequence[Ranked]) -> _Proposed:
     for file, (offset, limit) in memory.ranges.items():
         if file in memory.recent[:3]:
             yield "Read", {"file_path": file, "limit": limit, "offset": offset + limit}, "onward", 1.0
-    for made in sorted(memory.made.values(), key=lambda one: -one.step)[:_REPEATED]:
+    for made in itertools.islice(reversed(memory.made.values()), _REPEATED):
         yield made.tool, made.arguments, "again", float(made.times)
     yield from _habitual(memory)
     yield from _parts(memory, cold)

@@ -59,6 +59,12 @@ class Grown:
             self._data = larger
         return self._data[:rows]
 
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Forget all rows but these, which become the first."""
+        kept = self.upto(int(rows.max(initial=-1)) + 1)[rows]
+        self._data = np.full((max(256, len(kept)), kept.shape[1]), self._fill)
+        self._data[: len(kept)] = kept
+
 
 class Evidence:
     """What each channel said of each path last, and how often.
@@ -74,6 +80,11 @@ class Evidence:
     def of(self, name: str, rows: int) -> NDArray[np.float64]:
         """Return a column of the first rows."""
         return self._columns[name].upto(rows)
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Forget all rows but these, which become the first."""
+        for column in self._columns.values():
+            column.keep(rows)
 
     def note(self, row: int, channel: Channel, **values: float) -> None:
         """Keep what was said of a path, by the names of the columns."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 _FADE = 0.9
 _MOST_TOGETHER = 60
+
+MOST_FILES, MOST_SYMBOLS = 4_096, 32_768
+"""Of how many files and identifiers anything is known; of more, the half that was used and named least is forgotten."""
 
 
 class Habits:
@@ -73,9 +76,37 @@ class Habits:
             self.together[one].update(other for other in early if other != one)
         for symbol, path in symbols:
             self.symbols[symbol][path] += 1
+        if len(self.named.keys() | self.touched.keys()) > MOST_FILES:
+            self._forget_files()
+        if len(self.symbols) > MOST_SYMBOLS:
+            counts = Counter({symbol: sum(files.values()) for symbol, files in self.symbols.items()})
+            self.symbols = _only(self.symbols, {symbol for symbol, _ in counts.most_common(MOST_SYMBOLS // 2)})
+
+    def _forget_files(self) -> None:
+        """Forget all but the files that most sessions used, then named."""
+        paths = self.named.keys() | self.touched.keys()
+        ordered = sorted(paths, key=lambda path: (-self.touched[path], -self.named[path], path))
+        kept = set(ordered[: MOST_FILES // 2])
+        for counts in (self.named, self.read, self.edited, self.touched, self.recent, self.last):
+            for path in counts.keys() - kept:
+                del counts[path]
+        self.after, self.together = _only(self.after, kept, kept), _only(self.together, kept, kept)
+        self.symbols = _only(self.symbols, set(self.symbols), kept)
 
     def followers(self, path: str) -> dict[str, float]:
         """Return how likely each file is to be used right after ``path``."""
         counts = self.after.get(path, Counter())
         total = sum(counts.values())
         return {other: count / total for other, count in counts.items()}
+
+
+def _only(
+    counts: Mapping[str, Counter[str]], kept: Collection[str], inner: Collection[str] | None = None
+) -> dict[str, Counter[str]]:
+    """Return the counts of what is kept, and of that only of ``inner`` where that is given."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, of_name in counts.items():
+        left = {other: count for other, count in of_name.items() if inner is None or other in inner}
+        if name in kept and left:
+            found[name] = Counter(left)
+    return found

@@ -46,6 +46,11 @@ class Intent:
         """Return how many characters from the text's end each path stood: (paths, `SPEAKERS`)."""
         return self._distance.upto(rows)
 
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Forget all paths but these, which become the first."""
+        self._asked.keep(rows)
+        self._distance.keep(rows)
+
     def fade(self) -> None:
         """A call began: what was wanted is half done."""
         self.flags *= 0.5

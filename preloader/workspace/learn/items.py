@@ -44,6 +44,12 @@ class Item(msgspec.Struct, frozen=True):
     characters: int = 0
 
 
+def without_long_arguments(call: Item, longest: int) -> Item:
+    """Return a call without the arguments that are longer texts, as the content of a file that is written."""
+    kept = {name: value for name, value in call.arguments.items() if len(str(value)) <= longest}
+    return call if len(kept) == len(call.arguments) else msgspec.structs.replace(call, arguments=kept)
+
+
 class Recording(msgspec.Struct, frozen=True):
     """One session of one repository, its items ordered by time."""
 

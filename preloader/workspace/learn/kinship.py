@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 
 from preloader.ndarray import NDArray
@@ -19,6 +21,7 @@ TRAITS = (
 """What a path is by itself, and what earlier sessions did with it: columns of `Kinship.traits`."""
 
 _LONG_AGO = 999.0
+_MOST_OTHERS = 32  # paths to which relations are kept: several times as many as are asked about at once
 
 Matrix = NDArray[np.float64]
 
@@ -34,10 +37,14 @@ class Kinship:
     def __init__(self, book: PathBook, habits: Habits) -> None:
         self._book = book
         self._habits = habits
-        self._related: dict[int, tuple[Grown, int]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Work everything out anew: the book's paths have other numbers."""
+        self._related: OrderedDict[int, tuple[Grown, int]] = OrderedDict()
         self._traits = Grown(len(TRAITS))
         self._known_traits = 0
-        self._past: dict[tuple[str, int], Matrix] = {}
+        self._past: OrderedDict[tuple[str, int], Matrix] = OrderedDict()
 
     def to(self, other: int) -> Matrix:
         """Return how each path is related to one: (paths, `KINSHIP`)."""
@@ -47,7 +54,10 @@ class Kinship:
         if known < count:
             facts = self._book.facts
             table[known:] = [_kin(one, facts[other]) for one in facts[known:]]
-            self._related[other] = grown, count
+        self._related[other] = grown, count
+        self._related.move_to_end(other)
+        if len(self._related) > _MOST_OTHERS:
+            self._related.popitem(last=False)
         return table
 
     def traits(self) -> Matrix:
@@ -101,6 +111,9 @@ class Kinship:
         if len(known) < len(self._book):
             known = np.pad(known, (0, len(self._book) - len(known)))
         self._past[relation, other] = known
+        self._past.move_to_end((relation, other))
+        if len(self._past) > 2 * _MOST_OTHERS:
+            self._past.popitem(last=False)
         return known
 
 

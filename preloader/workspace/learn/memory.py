@@ -32,6 +32,7 @@ _LISTED = re.compile(r"(?:^|[;&|]\s*)(?:ls|tree)\s+(?:-\S+\s+)*([^\s;|&<>]+)")
 _RELATIVE_IMPORT = re.compile(r"""["'](\.\.?/[^"'\n]{1,200})["']""")
 _DEFINITION = re.compile(r"\b(?:func|def|class|type|interface|struct|enum|fn|const|export)\b")
 _MOST_LINES = 120
+_MOST_USES, _MOST_PENDING = 4_096, 64
 _OUTPUT = 4_000
 
 
@@ -64,9 +65,9 @@ class SessionMemory:
         kinship: How paths are related.
         item: How many items there were.
         step: How many calls began.
-        used: The files that calls read or changed, in order, without immediate repeats.
-        tools: The tools called.
-        pending: Calls without a result.
+        used: The files that calls read or changed lately, in order, without immediate repeats.
+        tools: The last two tools called.
+        pending: The latest calls without a result.
     """
 
     def __init__(self, repository: str, habits: Habits | None = None) -> None:
@@ -113,6 +114,18 @@ class SessionMemory:
             symbols=[(name, paths[number]) for name, number in self.activation.symbols.learned],
         )
 
+    def keep(self, numbers: NDArray[np.int64]) -> None:
+        """Forget all paths but these, which are numbered anew in this order."""
+        number = {old: new for new, old in enumerate(numbers.tolist())}
+        self.book.keep(numbers.tolist())
+        for part in (self.evidence, self.intent, self.defined, self._touched):
+            part.keep(numbers)
+        self.activation.keep(numbers, number)
+        self.kinship.forget()
+        self.used = [number[one] for one in self.used if one in number]
+        self.read = {number[one] for one in self.read if one in number}
+        self.edited = {number[one] for one in self.edited if one in number}
+
     def feed(self, item: Item) -> None:
         """Take the next item."""
         self.item += 1
@@ -139,7 +152,9 @@ class SessionMemory:
         self.intent.fade()
         call = Call(item.tool, item.arguments, self._working_directory(item))
         self.pending[item.id] = call
-        self.tools.append(item.tool)
+        if len(self.pending) > _MOST_PENDING:
+            del self.pending[next(iter(self.pending))]
+        self.tools = [*self.tools[-1:], item.tool]
         file = next((call.argument(name) for name in _FILE_ARGUMENTS if call.argument(name)), "")
         if file:
             self._use(self.book.add(self.book.plain(file)), item.tool)
@@ -163,6 +178,8 @@ class SessionMemory:
         touched[number, 0] = self.step
         if self.used[-1:] != [number]:
             self.used.append(number)
+        if len(self.used) >= 2 * _MOST_USES:
+            del self.used[:_MOST_USES]
 
     def _working_directory(self, item: Item) -> str:
         command = item.arguments.get("command", "")

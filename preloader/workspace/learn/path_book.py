@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 
 import msgspec
 
@@ -59,6 +60,9 @@ class PathBook:
 
     def __init__(self, repository: str) -> None:
         self._root = f"/{repository.rsplit('/', 1)[-1]}/"
+        self._begin()
+
+    def _begin(self) -> None:
         self._ids: dict[str, int] = {}
         self.paths: list[str] = []
         self.facts: list[PathFacts] = []
@@ -70,6 +74,13 @@ class PathBook:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def keep(self, numbers: Iterable[int]) -> None:
+        """Forget all paths but these, which are numbered anew in this order."""
+        kept = [self.paths[number] for number in numbers]
+        self._begin()
+        for path in kept:
+            self.add(path)
 
     def find(self, path: str) -> int | None:
         """Return the number of a path, if it has one."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from preloader.workspace.learn.calls import CallMemory, Proposal
 from preloader.workspace.learn.calls import taught as teach_calls
 from preloader.workspace.learn.features import candidates
 from preloader.workspace.learn.fitting import COLD_FILES, Known
-from preloader.workspace.learn.items import Item
+from preloader.workspace.learn.forgetting import make_room
+from preloader.workspace.learn.items import Item, without_long_arguments
 from preloader.workspace.learn.memory import SessionMemory
 from preloader.workspace.learn.models import Models
 from preloader.workspace.learn.preparing import NEW_FILES_A_STEP, chosen
 from preloader.workspace.learn.ranker import Ranked
+from preloader.workspace.learn.safe_calls import is_safe
 from preloader.workspace.learn.turn import Action
 
-_MOST_ITEMS = 100_000
+_MOST_TAUGHT, _LONG = 4_096, 4_096  # calls from which habits are learned, and characters of their arguments
 
 
 class StepPredictor:
@@ -32,7 +36,7 @@ class StepPredictor:
         self._models = models
         self._memory = SessionMemory(repository, self._known.files)
         self._calls = CallMemory(self._known.calls)
-        self._items: list[Item] = []
+        self._taught: deque[Item] = deque(maxlen=_MOST_TAUGHT)
         self._held: set[int] = set()
         self._new_files = 0
 
@@ -40,10 +44,14 @@ class StepPredictor:
         """Take the next thing that was said, called or returned."""
         if item.type == "tool_call":
             self._new_files = 0
+        if make_room(self._memory):
+            self._held.clear()
         self._memory.feed(item)
         self._calls.feed(item)
-        if len(self._items) < _MOST_ITEMS and item.type == "tool_call":
-            self._items.append(item)
+        if item.type == "tool_call":
+            brief = without_long_arguments(item, _LONG)
+            if brief is item or not is_safe(brief.tool, brief.arguments):  # else another call would be learned
+                self._taught.append(brief)
 
     def files(self) -> list[Ranked]:
         """Return the files to prepare now that were not returned before, the likeliest first.
@@ -78,4 +86,4 @@ class StepPredictor:
     def end(self) -> None:
         """Teach the session to what is known of the repository."""
         self._memory.taught(self._known.files)
-        teach_calls(self._items, self._known.calls)
+        teach_calls(self._taught, self._known.calls)

@@ -46,6 +46,7 @@ _CUES = tuple(
     )
 )
 _LAST_TEXT, _TEXT, _CUE_TEXT = 500, 800, 300
+_MOST_SAID = 65_536  # characters kept of what is said without a call
 _MOST_TOKENS = 40
 _REMEMBERED = 8
 
@@ -114,7 +115,7 @@ class Turn(msgspec.Struct):
             if item.type == "thinking":
                 self.thought = item.text
             else:
-                self.said = f"{self.said} {item.text}" if self.said else item.text
+                self.said = (f"{self.said} {item.text}" if self.said else item.text)[-_MOST_SAID:]
 
     def _call(self, item: Item) -> None:
         action = action_of(item.tool, item.arguments)
