@@ -46,12 +46,13 @@ def main() -> None:
     except PreloaderError as error:
         _fail(str(error))
     except TyperException as error:  # a mistake in the arguments
-        _fail(error.format_message())
+        _fail(error.format_message())  # of a command without arguments, whose help is printed, there is none
     if code == _INTERRUPTED:
         print("preloader: interrupted", file=sys.stderr)
     sys.exit(code)
 
 
 def _fail(sentence: str) -> NoReturn:
-    print(f"preloader: {sentence}", file=sys.stderr)
+    if sentence:
+        print(f"preloader: {sentence}", file=sys.stderr)
     sys.exit(2)

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from preloader.cli.histories import progress
+from preloader.errors import UnknownResourceError
 from preloader.scheduling.execution import ThreadExecutor
 
 if TYPE_CHECKING:
     from preloader.workspace.graph.code_graph import CodeGraph
+    from preloader.workspace.graph.diffs import Change
     from preloader.workspace.index import PathIndex
 
+_GIT_S = 30.0
 Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The workspace's directory.")]
 State = Annotated[Path | None, typer.Option("--state", help="Keep the code graph in this directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -56,32 +60,65 @@ def related(
     """List the files that belong with one, with the reasons."""
 
     async def found() -> Any:
-        async with _opened(root, state, build=True) as (_, code):
-            return await code.related(path, limit)
+        async with _opened(root, state, build=True) as (files, code):
+            inside = _known(path, root, files)
+            return await code.related(inside, limit)
 
     files = asyncio.run(found())
     lines = (f"{one.score:.2f}  {one.path}  ({'; '.join(why.text for why in one.reasons)})" for one in files)
-    _show({"related": files} if as_json else "\n".join(lines))
+    _show({"related": files} if as_json else "\n".join(lines) or "nothing belongs with it")
 
 
 def impact(
     root: Root,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="What changed, relative to ROOT.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]…", help="What changed, relative to ROOT; unless given, what git has not committed yet."
+        ),
+    ] = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
     """Say what a change means: dependents, tests to run, migrations, blocking calls."""
 
     async def found() -> Any:
-        async with _opened(root, state, build=True) as (_, code):
-            return await code.impact(paths)
+        async with _opened(root, state, build=True) as (files, code):
+            if paths:
+                return await code.impact([_known(path, root, files, deleted=True) for path in paths])
+            return await code.impact(await asyncio.to_thread(_uncommitted, root))
 
     meant = asyncio.run(found())
     lines = [f"depends on it: {one.path} (over {one.via})" for one in meant.dependents]
     lines += [f"test to run: {one.path} ({one.reason})" for one in meant.tests]
-    lines += [f"migration: {msgspec.to_builtins(one)}" for one in meant.migrations]
-    lines += [f"blocks in a coroutine: {one.path}:{one.call.line}" for one in meant.blocking]
-    _show(meant if as_json else "\n".join(lines) or "nothing depends on it")
+    lines += [f"migration {one.state}: {one.path} ({one.reason})" for one in meant.migrations]
+    lines += [f"blocks in a coroutine: {one.path}:{one.call.line} {one.call.call}" for one in meant.blocking]
+    nothing = "nothing depends on it" if meant.changes else "nothing is changed that git has not committed"
+    _show(meant if as_json else "\n".join(lines) or nothing)
+
+
+def _known(path: str, root: Path, files: PathIndex, *, deleted: bool = False) -> str:
+    """Return how the index names a file.
+
+    Raises:
+        RefusedPathError: It may not be looked at.
+        UnknownResourceError: There is none, nor, where it may be ``deleted``, the directory that it was in.
+    """
+    from preloader.workspace.paths import Confined
+
+    inside = str(Confined(root).check(path))
+    if inside in files.table or (deleted and (root / inside).parent.is_dir() and not (root / inside).exists()):
+        return inside
+    raise UnknownResourceError(f"{path!r} is none of the files of {root}")
+
+
+def _uncommitted(root: Path) -> list[Change]:
+    from preloader.workspace.files import SourceFiles
+    from preloader.workspace.graph_facts import uncommitted
+    from preloader.workspace.paths import Confined
+    from preloader.workspace.reading import Reading
+
+    return uncommitted(Reading(SourceFiles(Confined(root)), {}, _GIT_S))
 
 
 @asynccontextmanager
@@ -93,13 +130,15 @@ async def _opened(
 
     executor = ThreadExecutor()
     try:
-        async with (
-            PathIndex(root, executor=executor, watch=False) as files,
-            CodeGraph(files.root, executor, state=state) as code,
-        ):
-            if build:
-                await code.build(files.table)
-            yield files, code
+        with progress("listing the files") as step:
+            async with (
+                PathIndex(root, executor=executor, watch=False) as files,
+                CodeGraph(files.root, executor, state=state) as code,
+            ):
+                if build:
+                    step(f"reading {len(files.table):,} files")
+                    await code.build(files.table)
+                yield files, code
     finally:
         await executor.aclose()
 

@@ -11,6 +11,8 @@
 | ``fact:test failures`` | `test_output.RunReport`, of the output fed in last |
 | ``fact:dependencies`` | `dependencies.Dependencies`, for each manifest |
 | ``fact:syntax src/app.py`` | `syntax.SyntaxCheck` |
+| ``fact:related src/app.py`` | `graph.related.Related`, the best first |
+| ``fact:impact``, ``fact:impact src/app.py`` | `impact.Impact`, of the uncommitted changes or of one file |
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from preloader.workspace.dependencies import dependencies
 from preloader.workspace.derived import DerivedProvider, Work
 from preloader.workspace.files import SourceFiles
 from preloader.workspace.frameworks import setups
+from preloader.workspace.graph_facts import GraphFacts
 from preloader.workspace.syntax import check_syntax
 from preloader.workspace.test_facts import LAST_OUTPUT, LastOutput, test_files_of
 
 _LINES = re.compile(r"(.+):([1-9]\d{0,8})(?:-([1-9]\d{0,8}))?")
 _AROUND = 20  # lines before and after one that is named alone
-_GIT_S, _WALK_S, _CHECK_S = 0.05, 0.05, 0.03
+_GIT_S, _WALK_S, _CHECK_S, _GRAPH_S = 0.05, 0.05, 0.03, 0.2
 
 
 class FactProvider(DerivedProvider):
@@ -41,10 +44,14 @@ class FactProvider(DerivedProvider):
     Args:
         files: Which files may be read, and how.
         executor: Where blocking calls run; ``None`` takes the manager's.
+
+    Attributes:
+        of_graph: Asks the code graph, where it has one.
     """
 
     def __init__(self, files: SourceFiles, executor: Executor | None = None) -> None:
         super().__init__("fact", files, executor)
+        self.of_graph = GraphFacts()
         self._output = LastOutput()
         self._makers: dict[str, Callable[[str], Work]] = {
             "git status": self._plain(Work(git_facts.status, _GIT_S)),
@@ -56,6 +63,8 @@ class FactProvider(DerivedProvider):
             "test failures": self._plain(Work(self._output.parsed, 0.001)),
             "dependencies": self._plain(Work(dependencies, _WALK_S)),
             "syntax": self._syntax,
+            "related": self._related,
+            "impact": self._impact,
         }
 
     def feed_test_output(self, text: str) -> None:
@@ -114,3 +123,11 @@ class FactProvider(DerivedProvider):
     def _syntax(self, argument: str) -> Work:
         path = self._path(argument)
         return Work(lambda reading: check_syntax(reading, path), _CHECK_S)
+
+    def _related(self, argument: str) -> Work:
+        path = self._path(argument)
+        return Work(lambda reading: self.of_graph.related(reading, path), _GRAPH_S)
+
+    def _impact(self, argument: str) -> Work:
+        path = self._path(argument) if argument else None
+        return Work(lambda reading: self.of_graph.impact(reading, path), _GRAPH_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -46,6 +47,10 @@ class Reading:
         files: Which files may be read, and how.
         versions: Of what is no file, such as the last test output, its version at present.
         timeout_s: After how long it is given up.
+
+    Attributes:
+        confined: Which paths may be looked at.
+        stop: Set when nobody waits any more.
     """
 
     def __init__(self, files: SourceFiles, versions: Mapping[str, int], timeout_s: float) -> None:
@@ -54,7 +59,7 @@ class Reading:
         self._versions = versions
         self._deadline_s = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        self._cancelled = False
+        self.stop = threading.Event()
         self._program: Program | None = None
         self._seen: dict[str, Seen] = {}
         self._used: dict[str, int] = {}
@@ -209,7 +214,7 @@ class Reading:
         left_s = min(timeout_s, max(0.001, self._deadline_s - time.monotonic()))
         program = Program(command, self.confined.root, environment, stdin=stdin, timeout_s=left_s, max_bytes=max_bytes)
         self._program = program
-        if self._cancelled:  # between the check and this
+        if self.stop.is_set():  # between the check and this
             program.kill()
         try:
             return program.run()
@@ -235,7 +240,7 @@ class Reading:
 
     def cancel(self) -> None:
         """End it, from any thread."""
-        self._cancelled = True
+        self.stop.set()
         program = self._program
         if program is not None:
             program.kill()
@@ -247,7 +252,7 @@ class Reading:
             LoadTimeoutError: It took too long.
             LoadError: It was cancelled.
         """
-        if self._cancelled:
+        if self.stop.is_set():
             raise LoadError("the reading was ended, since nobody waited for it any more")
         if time.monotonic() > self._deadline_s:
             raise LoadTimeoutError(f"reading the workspace took longer than {self._timeout_s:g} s")

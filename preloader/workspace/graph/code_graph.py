@@ -98,6 +98,16 @@ class CodeGraph:
         self._running: set[threading.Event] = set()
         self._closed = False
         self._did = GraphStatistics()
+        self._is_built = False
+
+    @property
+    def changes(self) -> CoChanges:
+        """What git saw change together, as it was read last."""
+        return self._changes
+
+    def built(self) -> GraphIndex | None:
+        """Return what a thread asks itself, ``None`` until the graph was built and once it is closed."""
+        return self._index if self._is_built and not self._closed else None
 
     async def __aenter__(self) -> CodeGraph:
         return self
@@ -112,6 +122,7 @@ class CodeGraph:
         wanted = tuple(paths)
         done = await self._run(lambda index, stop: index.build(wanted, stop))
         self._count(done)
+        self._is_built = True
         await self.read_history()
         return done
 

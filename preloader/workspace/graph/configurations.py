@@ -10,6 +10,8 @@ from posixpath import basename
 from typing import Any
 
 MAX_BYTES = 1 << 20
+CONFIGURING = (".json", ".mod", ".toml")
+"""How files end that may say what imports mean."""
 
 # A JSON file with comments, as TypeScript allows: strings are matched so that what is in them stays.
 _COMMENT = re.compile(r'"(?:[^"\\]|\\.)*+"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)

@@ -17,13 +17,22 @@ from typing import TypeVar
 from msgspec import Struct
 
 from preloader.telemetry import logger
-from preloader.workspace.graph.configurations import Configurations
+from preloader.workspace.graph.configurations import CONFIGURING, Configurations
 from preloader.workspace.graph.facts import Definition, FileFacts
 from preloader.workspace.graph.languages import support_for
 from preloader.workspace.graph.layout import Layout, Probe, discard_from
 from preloader.workspace.graph.packages import Packages
 from preloader.workspace.graph.parsing import Pace, check_stop
-from preloader.workspace.graph.reader import Limits, can_be_kept, facts_of, is_regular, read_bytes, stamp_of, unchanged
+from preloader.workspace.graph.reader import (
+    Limits,
+    can_be_kept,
+    facts_of,
+    glimpse,
+    is_regular,
+    read_bytes,
+    stamp_of,
+    unchanged,
+)
 from preloader.workspace.graph.store import Stamp, Store, is_damaged
 from preloader.workspace.test_names import is_test, tested_stems
 
@@ -79,6 +88,7 @@ class GraphIndex:
         self._asked: dict[str, frozenset[str]] = {}
         self._asking: dict[str, set[str]] = {}
         self._unresolved: set[str] = set()  # what an update that was stopped leaves to the next
+        self._configured: dict[str, Stamp] = {}  # of files that may configure what imports mean
         self._packages = Packages()
         self._tests: dict[str, set[str]] = {}  # stem of what is tested → tests that are named after it
 
@@ -115,6 +125,20 @@ class GraphIndex:
         """
         with self._updating:
             return self._apply(list(dict.fromkeys(paths)), set(), stop, trusting=False)
+
+    def refresh(self, paths: Iterable[str], stop: threading.Event | None = None) -> Update:
+        """Find out which files changed, came or went, and look at those: `update` for who was not told.
+
+        Args:
+            paths: The files that there are. One that is known besides stays for as long as it is there.
+            stop: Set to give up.
+
+        Raises:
+            Interrupted: It was given up.
+            MissingExtraError: A grammar is not installed.
+        """
+        wanted = dict.fromkeys((*paths, *self.paths()))
+        return self.update([path for path in wanted if not self._is_current(path)], stop)
 
     def imports(self, path: str) -> dict[str, tuple[str, ...]]:
         """Return the files that a file depends on, each with the names taken out of it (none: the whole of it)."""
@@ -246,6 +270,13 @@ class GraphIndex:
             self._commit()
         return done
 
+    def _is_current(self, path: str) -> bool:
+        """Return whether a file surely is as it was when it was looked at."""
+        stamp = self._stamps.get(path) or self._configured.get(path)
+        if stamp is not None:
+            return unchanged(self.root, path, stamp)
+        return path in self and is_regular(self.root, path)
+
     def _commit(self) -> None:
         with self._lock:
             self._store.commit()
@@ -284,6 +315,8 @@ class GraphIndex:
     def _enter_other(self, path: str, done: Update) -> None:
         """Enter a file that is not read: imports may mean it, and it may configure what they mean."""
         there = is_regular(self.root, path)
+        if there and path.endswith(CONFIGURING):
+            self._configured[path] = glimpse(self.root, path)
         with self._lock:
             self._ask_again(self._configurations.changed(path))
         if not there:
@@ -340,6 +373,7 @@ class GraphIndex:
             self._link(path, {}, frozenset())
             self._targets.pop(path, None)
             self._unresolved.discard(path)
+            self._configured.pop(path, None)
 
     def _ask_again(self, questions: Iterable[str]) -> None:
         """Have everything resolved anew that asked one of these."""
