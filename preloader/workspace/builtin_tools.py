@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -40,10 +42,10 @@ def read_file(reading: Reading, arguments: Mapping[str, Any]) -> FileText:
     if source.binary:
         return FileText(source.path, "", "", source.size, source.truncated)
     first, count = arguments["offset"] - 1, arguments["limit"]
-    lines = source.text.splitlines(keepends=True)
-    shown = lines[first : first + count]
-    cut = source.truncated or first + count < len(lines)
-    return FileText(source.path, "".join(shown), source.encoding, source.size, cut)
+    lines = io.StringIO(source.text, newline="\n")  # no other character ends a line, as in a search
+    shown = "".join(islice(lines, first, first + count))
+    cut = source.truncated or bool(lines.readline())
+    return FileText(source.path, shown, source.encoding, source.size, cut)
 
 
 def list_directory(reading: Reading, arguments: Mapping[str, Any]) -> list[Entry]:

@@ -17,7 +17,8 @@ _MOST = 2_000
 _CONDITIONS = {"markers", "optional", "platform", "python"}  # on which poetry installs what it lists
 _ENVIRONMENTS = (".venv", "venv", "env")
 _REQUIREMENT = re.compile(
-    r"\s{0,9}([A-Za-z0-9](?:[\w.-]{0,100}[A-Za-z0-9])?)(?:\[[^\]]{0,200}\])?\s{0,9}[^;#]{0,200}(;?)"
+    r"\s{0,9}([A-Za-z0-9](?:[\w.-]{0,100}[A-Za-z0-9])?)(?:\[[^\]]{0,200}\])?\s{0,9}"
+    r"(?=[<>=!~;@#(\\]|--|$)[^;#]{0,200}(;?)"  # what follows a name, and not an address or a path
 )
 
 

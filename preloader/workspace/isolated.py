@@ -54,9 +54,10 @@ def grep(pattern: str, ignore_case: bool, files: list[tuple[str, int]], most: in
         return
     for path, size in files:
         data = sys.stdin.buffer.read(size)
-        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+        lines = data.decode("utf-8", "replace").split("\n")
+        for number, line in enumerate(lines if lines[-1] else lines[:-1], 1):  # a newline ends a line and begins none
             line = line.removesuffix("\r")
-            if search(line[:longest]):
+            if search(line):
                 sys.stdout.write(json.dumps([path, number, line[:longest]]) + "\n")
                 most -= 1
                 if most <= 0:

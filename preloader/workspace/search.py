@@ -144,17 +144,14 @@ def _plain(texts: _Texts, needle: bytes, *, ignore_case: bool, most: int) -> Mat
         data = source.data.lower() if ignore_case else source.data
         if wanted not in data:
             continue
-        for number, line in enumerate(data.split(b"\n")):
+        lines = zip(data.split(b"\n"), source.data.split(b"\n"), strict=True)  # bytes keep their places in lower case
+        for number, (line, written) in enumerate(lines, 1):
             if wanted in line:
                 if len(found) == most:
                     return Matches(tuple(found), truncated=True)
-                found.append(Match(source.path, number + 1, _line(source, number)))
+                text = written.rstrip(b"\r").decode("utf-8", "replace")[:_MAX_LINE]
+                found.append(Match(source.path, number, text))
     return Matches(tuple(found), texts.truncated)
-
-
-def _line(source: _Text, number: int) -> str:
-    line = source.data.split(b"\n", number + 1)[number]
-    return line.rstrip(b"\r").decode("utf-8", "replace")[:_MAX_LINE]
 
 
 def _expression(reading: Reading, texts: _Texts, pattern: str, *, ignore_case: bool, most: int) -> Matches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,11 @@ _GRAMMARS = {  # ending → module and function of the grammar's wheel
     ".rs": ("tree_sitter_rust", "language"),
     ".java": ("tree_sitter_java", "language"),
 }
+
+# What its programs read with comments and trailing commas: no JSON, and well.
+_WITH_COMMENTS = re.compile(
+    r"(?:^|/)(?:[jt]sconfig[^/]*|\.eslintrc|devcontainer|\.(?:vscode|devcontainer)/[^/]*)\.json$"
+)
 
 
 class SyntaxProblem(msgspec.Struct, frozen=True):
@@ -68,7 +74,7 @@ def check_syntax(reading: Reading, path: PurePosixPath) -> SyntaxCheck:
     ending = path.suffix
     if ending in (".py", ".pyi"):
         return SyntaxCheck(str(path), "python", _asked(reading, source, {"do": "python", "name": path.name}))
-    if ending == ".json":
+    if ending == ".json" and not _WITH_COMMENTS.search(str(path)):
         return SyntaxCheck(str(path), "json", _json(source))
     if ending == ".toml":
         return SyntaxCheck(str(path), "toml", _toml(source))

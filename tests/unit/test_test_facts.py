@@ -361,7 +361,7 @@ def test_missing_dependencies(tmp_path):
         tmp_path,
         {
             "pyproject.toml": f"[project]\ndependencies = {needs}\n",
-            "requirements.txt": "# needs\n-r other.txt\nflask==3  # web\n",
+            "requirements.txt": "# needs\n-r other.txt\nflask==3  # web\ngit+https://x.org/y.git\nhttps://x.org/z.whl\n./own\n",
             f"{site}/click-8.1.dist-info/METADATA": "",
             f"{site}/typing_extensions-4.dist-info/METADATA": "",
             "package.json": '{"dependencies": {"a": "1", "@x/b": "1", "../c": "1"}}',
@@ -411,6 +411,8 @@ def test_an_installed_dependency_is_seen(tmp_path):
         ("x.py", "-" * 300_000 + "1", "python", (1, "")),
         ("x.json", '{"a": 1}', "json", None),
         ("x.json", '{"a": 1,\n "b": }', "json", (2, "invalid character")),
+        ("tsconfig.app.json", '{"a": 1, // why\n}', "", None),
+        (".vscode/settings.json", "{/* why */}", "", None),
         ("x.toml", "a = 1\n", "toml", None),
         ("x.toml", "a = 1\nb = \n", "toml", (2, "Invalid value")),
         ("x.txt", "anything", "", None),

@@ -64,6 +64,14 @@ def test_read_file(root):
     assert call(root, "read_file", path="x.bin").encoding == ""
 
 
+def test_lines_of_a_file_are_those_that_a_search_counts(root):
+    write(root, {"odd.txt": "one\x0c\u2028still one\r\ntwo\nthree"})
+    assert call(root, "grep", pattern="two").matches[0].line == 2
+    second = call(root, "read_file", path="odd.txt", offset=2, limit=1)
+    assert (second.text, second.truncated) == ("two\n", True)
+    assert not call(root, "read_file", path="odd.txt", offset=2, limit=2).truncated
+
+
 def test_list_directory(root):
     names = [entry.name for entry in call(root, "list_directory")]
     assert names == [".gitignore", "README.md", "src", "web", "x.bin"]
@@ -116,6 +124,20 @@ def test_what_is_found_is_bounded(root, monkeypatch):
 )
 def test_grep(root, arguments, found):
     assert paths(call(root, "grep", **arguments)) == found
+
+
+@pytest.mark.parametrize("pattern", ["needle", "needl[e]"])
+def test_a_long_line_is_searched_to_its_end_and_a_long_file_in_time(root, pattern):
+    write(root, {"long.txt": "x" * 5_000 + "needle\n", "tall.txt": "x\n" * 800_000 + "needle\n" * 500})
+    found = call(root, "grep", pattern=pattern, limit=2_000).matches
+    assert [(match.path, match.line) for match in found[:2]] == [("long.txt", 1), ("tall.txt", 800_001)]
+    assert len(found) == 501
+
+
+def test_what_follows_the_last_newline_is_no_line(root):
+    write(root, {"empty.txt": "", "one.txt": "x\n", "blank.txt": "x\n\n", "open.txt": "\nx"})
+    found = paths(call(root, "grep", pattern="^$"))
+    assert found == [("blank.txt", 2), ("open.txt", 1), ("src/app.py", 2)]
 
 
 def test_both_ways_of_searching_find_the_same(root):
