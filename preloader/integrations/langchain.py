@@ -129,14 +129,21 @@ class _Hearing(AsyncCallbackHandler):
         run = str(run_id)
         self._words(chunk.message, run)
         for piece in chunk.message.tool_call_chunks:
-            begun = piece["id"]
-            if begun and begun != self._calling.get(run):
-                self._end_words()
-                self._end_call(run)
-                self._calling[run] = begun
-            if run in self._calling:
-                arguments, tool = piece["args"] or "", piece["name"] or ""
-                self._session.heard(arguments, "tool_call", stream=self._calling[run], tool=tool)
+            self._call(run, piece["id"], piece["name"])
+            self._argue(run, piece["args"])
+
+    async def on_stream_event(self, event: Any, *, run_id: UUID, **_: Any) -> None:
+        """Feed a piece where the caller streams by the protocol of ``astream_events(version="v3")``."""
+        run = str(run_id)
+        match event:
+            case {"event": "content-block-start", "content": {"type": "tool_call_chunk", "id": call_id, "name": tool}}:
+                self._call(run, call_id, tool)
+            case {"event": "content-block-delta", "delta": {"type": "tool-call-delta", "args": arguments}}:
+                self._argue(run, arguments)
+            case {"event": "content-block-delta", "delta": {"type": "text-delta", "text": text}}:
+                self._say(text, "assistant", run)
+            case {"event": "content-block-delta", "delta": {"type": "reasoning-delta", "reasoning": text}}:
+                self._say(text, "thinking", run)
 
     def end(self, messages: Iterable[BaseMessage]) -> None:
         """Feed what was not heard yet of a whole answer."""
@@ -166,6 +173,18 @@ class _Hearing(AsyncCallbackHandler):
             self._has_spoken = True
             self._speaking[source, run] = None
             self._session.heard(text, source, stream=run)
+
+    def _call(self, run: str, call: str | None, tool: str | None) -> None:
+        """Begin a call, unless it is the one whose arguments stream already; its pieces may not say which it is."""
+        if call and call != self._calling.get(run):
+            self._end_words()
+            self._end_call(run)
+            self._calling[run] = call
+            self._session.heard("", "tool_call", stream=call, tool=tool or "")
+
+    def _argue(self, run: str, arguments: str | None) -> None:
+        if arguments and run in self._calling:
+            self._session.heard(arguments, "tool_call", stream=self._calling[run])
 
     def _end_words(self) -> None:
         for source, run in self._speaking:

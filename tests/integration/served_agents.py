@@ -1,4 +1,4 @@
-"""What the tests of adapters share: a small repository, a tool on its catalogue, waiting until all is ready."""
+"""What the tests of adapters share: a small workspace, a tool on its catalogue, waiting until all is ready."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import msgspec
 from preloader.workspace.arguments import Argument
 from preloader.workspace.catalogue import Tool, ToolCatalogue, builtin_tool
 from preloader.workspace.workspace import SETTINGS, Workspace
-from tests.unit.workspace_tree import repository, write
+from tests.unit.workspace_tree import write
 
 FILES = {
     "shop/cart.py": "from shop.prices import price\n\n\nclass Cart:\n    pass\n",
@@ -18,10 +18,9 @@ FILES = {
 }
 
 
-def make_repository(tmp_path):
+def make_workspace(tmp_path):
     root = tmp_path / "shop-app"
-    repository(root, FILES)
-    write(root, {".env": "KEY=hunter2\n"})
+    write(root, {**FILES, ".env": "KEY=hunter2\n"})
     return root
 
 

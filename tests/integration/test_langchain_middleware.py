@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 
@@ -16,10 +17,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from preloader.errors import ClosedError, ConfigurationError
 from preloader.integrations.langchain import WorkspaceMiddleware
+from preloader.workspace.arguments import Argument
+from preloader.workspace.catalogue import Tool, ToolCatalogue
 from preloader.workspace.workspace import Workspace
-from tests.integration.served_agents import FILES, at_rest, make_repository, open_workspace, outline_of, served
+from tests.integration.served_agents import FILES, at_rest, make_workspace, open_workspace, outline_of, served
 
 PAUSE = object()
+WAYS = pytest.mark.parametrize("streamed", [True, "by events"])
+BETA = pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental")
 
 
 class Scripted(BaseChatModel):
@@ -121,7 +126,7 @@ class Tools:
 
 @pytest.fixture
 def root(tmp_path):
-    return make_repository(tmp_path)
+    return make_workspace(tmp_path)
 
 
 def middleware(workspace, **options):
@@ -133,6 +138,10 @@ async def run(agent, text, *, streamed=True, config=None):
     asked = {"messages": [HumanMessage(text)]}
     if not streamed:
         state = await agent.ainvoke(asked, config)
+    elif streamed == "by events":
+        events = await agent.astream_events(asked, config, version="v3")
+        async with events:
+            state = await events.output()
     else:
         async for mode, part in agent.astream(asked, config, stream_mode=["messages", "values"]):
             state = part if mode == "values" else state
@@ -158,22 +167,26 @@ def agent_of(workspace, root, *steps, pause=None, **options):
     return create_agent(model, tools.all, middleware=[middleware(workspace)], **options), tools
 
 
-def test_a_file_that_streaming_words_name_is_served_in_place_of_the_tool(root):
+@BETA
+@WAYS
+def test_a_file_that_streaming_words_name_is_served_in_place_of_the_tool(root, streamed):
     async def scenario():
         async with open_workspace(root) as workspace:
             said = ["I shall look at `shop/cart.py` first.", PAUSE, call("read_file", path=str(root / "shop/cart.py"))]
             agent, tools = agent_of(workspace, root, said, ["It is empty."])
-            messages = await run(agent, "What is wrong?")
+            messages = await run(agent, "What is wrong?", streamed=streamed)
             return outputs(messages), served(workspace), tools.made
 
     assert asyncio.run(scenario()) == ([FILES["shop/cart.py"]], (1, 0, 0), [])
 
 
-def test_a_file_is_ready_while_the_arguments_of_its_call_stream(root):
+@BETA
+@WAYS
+def test_a_file_is_ready_while_the_arguments_of_its_call_stream(root, streamed):
     async def scenario():
         async with open_workspace(root) as workspace:
             agent, tools = agent_of(workspace, root, [call("read_file", path="docs/plan.md")], ["Done."])
-            messages = await run(agent, "Go on.")
+            messages = await run(agent, "Go on.", streamed=streamed)
             return outputs(messages), served(workspace), tools.made
 
     assert asyncio.run(scenario()) == ([FILES["docs/plan.md"]], (1, 0, 0), [])
@@ -328,6 +341,30 @@ def test_a_run_that_is_cancelled_leaves_nothing_behind(root):
             return tools.made
 
     assert asyncio.run(scenario()) == []  # and `open_workspace` finds no task
+
+
+def test_a_run_that_is_cancelled_while_it_is_served_leaves_nothing_behind(root):
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(reading, arguments):
+        begun.set()
+        over.wait(60)
+        return "slow"
+
+    async def scenario():
+        listed = ToolCatalogue([Tool(name="outline", run=slow, arguments={"path": Argument(type="path")})])
+        async with open_workspace(root, tools=listed) as workspace:
+            agent, tools = agent_of(workspace, root, [call("outline", path="shop/cart.py")], pause=no_pause)
+            task = asyncio.create_task(run(agent, "Go on."))
+            await asyncio.to_thread(begun.wait)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            over.set()
+            await at_rest(workspace)
+            return tools.made
+
+    assert asyncio.run(scenario()) == []
 
 
 def test_what_a_model_thinks_is_heard_too(root):

@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("agents")
 
-from agents import Agent, RunConfig, Runner, function_tool
+from agents import Agent, ApplyPatchTool, RunConfig, Runner, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 from openai.types.responses.response_reasoning_item import ResponseReasoningItem, Summary
 
 from preloader.errors import ClosedError, ConfigurationError, RefusedPathError
 from preloader.integrations.openai_agents import WorkspaceHooks
 from preloader.workspace.workspace import Workspace
-from tests.integration.served_agents import FILES, at_rest, make_repository, open_workspace, outline_of, served
+from tests.integration.served_agents import FILES, at_rest, make_workspace, open_workspace, outline_of, served
 
 CONFIG = RunConfig(tracing_disabled=True)
 
@@ -80,7 +80,7 @@ class Tools:
 
 @pytest.fixture
 def root(tmp_path):
-    return make_repository(tmp_path)
+    return make_workspace(tmp_path)
 
 
 def hooks_of(workspace, **options):
@@ -251,6 +251,30 @@ def test_a_file_that_the_agent_wrote_is_ready_as_it_is_now(root):
     told, needs, made = asyncio.run(scenario())
     assert (told, needs) == ("fresh = 1\n", (1, 0, 0))
     assert made == [("write_file", "shop/fresh.py")]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_file_that_was_patched_is_ready_as_it_is_now(root, streamed):
+    class Editor:
+        def create_file(self, operation):
+            (root / operation.path).write_text("fresh = 1\n")
+
+    created = {"type": "create_file", "path": "shop/fresh.py", "diff": "+fresh = 1\n"}
+    patch = {"type": "apply_patch_call", "call_id": "patch", "operation": created}
+
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            steps = (
+                [patch],
+                [assistant_message("So."), call("read_file", path="shop/fresh.py")],
+                [assistant_message("Ok.")],
+            )
+            agent, hooks, tools = agent_of(workspace, root, *steps, streamed=streamed)
+            agent.tools.append(ApplyPatchTool(editor=Editor()))
+            items = await run(agent, "Go on.", hooks, streamed=streamed)
+            return outputs(items), served(workspace), tools.made
+
+    assert asyncio.run(scenario()) == (["fresh = 1\n"], (1, 0, 0), [])
 
 
 def test_tools_of_the_workspaces_own_tell_the_model_what_went_wrong_as_it_is_asked_to(root):
