@@ -13,7 +13,8 @@ from tests.unit.workspace_tree import write
 FILES = {
     "shop/cart.py": "from shop.prices import price\n\n\nclass Cart:\n    pass\n",
     "shop/prices.py": "def price():\n    return 1\n",
-    "docs/plan.md": "# Plan\nsee `shop/prices.py`\n",
+    "shop/orders.py": "def order():\n    return 2\n",
+    "docs/plan.md": "# Plan\n",
     ".gitignore": "secret/\n",
 }
 

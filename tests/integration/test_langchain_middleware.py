@@ -114,6 +114,11 @@ class Tools:
             return outline_of((root / path).read_text())
 
         @tool
+        async def search(text: str) -> str:
+            """Find lines."""
+            return "\n".join(f"{path}:1: {text}" for path in ("shop/prices.py",) if text in FILES[path])
+
+        @tool
         async def write_file(path: str, text: str) -> str:
             """Write a file."""
             self.made.append(("write_file", path))
@@ -121,7 +126,7 @@ class Tools:
             return f"wrote {path}"
 
         read_file.handle_tool_error = outline.handle_tool_error = True
-        self.all = [read_file, outline, write_file]
+        self.all = [read_file, outline, search, write_file]
 
 
 @pytest.fixture
@@ -182,6 +187,40 @@ def test_a_file_that_streaming_words_name_is_served_in_place_of_the_tool(root, s
 
 @BETA
 @WAYS
+def test_words_are_heard_while_they_stream(root, streamed):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+
+            async def look():
+                await at_rest(workspace)
+                await workspace.read_file("shop/cart.py")
+
+            agent, _ = agent_of(workspace, root, ["I shall look at `shop/cart.py` ", PAUSE, "first."], pause=look)
+            await run(agent, "Go on.", streamed=streamed)
+            return served(workspace)
+
+    assert asyncio.run(scenario()) == (1, 0, 0)
+
+
+@BETA
+@pytest.mark.parametrize("streamed", [True, "by events", False])
+def test_calls_outputs_and_the_last_word_are_heard_however_they_come(root, streamed):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            calls = [call("outline", path="shop/cart.py"), call("search", text="price")]
+            agent, _ = agent_of(workspace, root, calls, ["That is not as in docs/plan.md"])
+            await run(agent, "Go on.", streamed=streamed)
+            await at_rest(workspace)
+            before = served(workspace)
+            for path in ("shop/cart.py", "shop/prices.py", "docs/plan.md"):
+                await workspace.read_file(path)
+            return [after - earlier for earlier, after in zip(before, served(workspace), strict=True)]
+
+    assert asyncio.run(scenario()) == [3, 0, 0]
+
+
+@BETA
+@WAYS
 def test_a_file_is_ready_while_the_arguments_of_its_call_stream(root, streamed):
     async def scenario():
         async with open_workspace(root) as workspace:
@@ -203,15 +242,14 @@ def test_a_listed_call_runs_ahead_while_the_next_one_streams(root):
     assert asyncio.run(scenario()) == (["class Cart:", FILES["shop/prices.py"]], (2, 0, 0), [])
 
 
-def test_what_the_user_and_the_tools_name_is_ready_though_the_model_does_not_stream(root):
+def test_what_the_user_names_is_ready_though_the_model_does_not_stream(root):
     async def scenario():
         async with open_workspace(root) as workspace:
-            steps = [call("read_file", path="docs/plan.md")], [call("read_file", path="shop/prices.py")], ["Done."]
-            agent, tools = agent_of(workspace, root, *steps)
+            agent, tools = agent_of(workspace, root, [call("read_file", path="docs/plan.md")], ["Done."])
             messages = await run(agent, "Go on with docs/plan.md", streamed=False)
             return outputs(messages), served(workspace), tools.made
 
-    assert asyncio.run(scenario()) == ([FILES["docs/plan.md"], FILES["shop/prices.py"]], (2, 0, 0), [])
+    assert asyncio.run(scenario()) == ([FILES["docs/plan.md"]], (1, 0, 0), [])
 
 
 SESSION = (

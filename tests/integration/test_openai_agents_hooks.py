@@ -17,6 +17,7 @@ from preloader.workspace.workspace import Workspace
 from tests.integration.served_agents import FILES, at_rest, make_workspace, open_workspace, outline_of, served
 
 CONFIG = RunConfig(tracing_disabled=True)
+PAUSES = ("response.output_text.delta", "response.function_call_arguments.delta", "response.output_item.done")
 
 
 class Scripted(ScriptedModel):
@@ -25,6 +26,7 @@ class Scripted(ScriptedModel):
     def __init__(self, steps, pause):
         super().__init__(steps)
         self._pause = pause
+        self.pauses = PAUSES
 
     async def get_response(self, *args, **options):
         response = await super().get_response(*args, **options)
@@ -38,8 +40,12 @@ class Scripted(ScriptedModel):
                 yield event.model_copy(update={"delta": delta[begin : begin + 7]})
             if not delta:
                 yield event
-            if event.type in ("response.output_item.done", "response.function_call_arguments.delta"):
+            if event.type in self.pauses:
                 await self._pause()
+
+
+def thought(text):
+    return ResponseReasoningItem(id="1", type="reasoning", summary=[Summary(text=text, type="summary_text")])
 
 
 def call(name, /, **arguments):
@@ -68,6 +74,11 @@ class Tools:
             self.made.append(("outline", path))
             return outline_of((root / path).read_text())
 
+        @function_tool
+        async def search(text: str) -> str:
+            """Find lines."""
+            return "\n".join(f"{path}:1: {text}" for path in ("shop/prices.py",) if text in FILES[path])
+
         @function_tool(failure_error_function=None)
         async def write_file(path: str, text: str) -> str:
             """Write a file."""
@@ -75,7 +86,7 @@ class Tools:
             (root / path).write_text(text)
             return f"wrote {path}"
 
-        self.read_file, self.outline, self.write_file = read_file, outline, write_file
+        self.read_file, self.outline, self.all = read_file, outline, [read_file, outline, search, write_file]
 
 
 @pytest.fixture
@@ -112,7 +123,7 @@ def agent_of(workspace, root, *steps, pause=None, **options):
         await at_rest(workspace)
 
     tools, hooks = Tools(root), hooks_of(workspace, **{"streamed": True, **options})
-    served = [hooks.served(tools.read_file), hooks.served(tools.outline), tools.write_file]
+    served = [hooks.served(tools.read_file), hooks.served(tools.outline), *tools.all[2:]]
     return Agent("coder", model=Scripted(steps, pause or wait), tools=served), hooks, tools
 
 
@@ -142,32 +153,52 @@ def test_a_listed_call_runs_ahead_while_its_arguments_and_the_next_one_stream(ro
     assert asyncio.run(scenario()) == (["class Cart:", FILES["shop/prices.py"]], (2, 0, 0), [])
 
 
-def test_what_the_user_and_the_tools_name_is_ready_though_nothing_streams(root):
+def test_what_the_user_names_is_ready_though_nothing_streams(root):
     async def scenario():
         async with open_workspace(root) as workspace:
-            steps = [[call("read_file", path=path)] for path in ("docs/plan.md", "shop/prices.py")]
-            agent, hooks, tools = agent_of(workspace, root, *steps, [assistant_message("Done.")], streamed=False)
+            steps = [call("read_file", path="docs/plan.md")], [assistant_message("Done.")]
+            agent, hooks, tools = agent_of(workspace, root, *steps, streamed=False)
             items = await run(agent, "Go on with docs/plan.md", hooks, streamed=False)
             return outputs(items), served(workspace), tools.made
 
-    assert asyncio.run(scenario()) == ([FILES["docs/plan.md"], FILES["shop/prices.py"]], (2, 0, 0), [])
+    assert asyncio.run(scenario()) == ([FILES["docs/plan.md"]], (1, 0, 0), [])
 
 
-def test_what_the_model_says_is_heard_whole_where_nothing_streams(root):
+@pytest.mark.parametrize("thinks", [False, True])
+def test_words_and_thoughts_are_heard_while_they_stream(root, thinks):
     async def scenario():
         async with open_workspace(root) as workspace:
-            thought = ResponseReasoningItem(
-                id="1", type="reasoning", summary=[Summary(text="`shop/cart.py`?", type="summary_text")]
-            )
-            steps = [thought, assistant_message("I had rather read `docs/plan.md` first.")]
-            agent, hooks, _ = agent_of(workspace, root, steps, streamed=False)
-            await run(agent, "Go on.", hooks, streamed=False)
-            await at_rest(workspace)
-            for path in ("shop/cart.py", "docs/plan.md"):
-                await workspace.read_file(path)
+
+            async def look():
+                await at_rest(workspace)
+                await workspace.read_file("shop/cart.py")
+                model.pauses = ()
+
+            said = thought("`shop/cart.py`?") if thinks else assistant_message("I shall look at `shop/cart.py`.")
+            agent, hooks, _ = agent_of(workspace, root, [said], pause=look)
+            model = agent.model
+            model.pauses = ("response.output_text.delta", "response.reasoning_summary_text.delta")
+            await run(agent, "Go on.", hooks)
             return served(workspace)
 
-    assert asyncio.run(scenario()) == (2, 0, 0)
+    assert asyncio.run(scenario()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_calls_outputs_and_the_last_word_are_heard_however_they_come(root, streamed):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            calls = [call("outline", path="shop/cart.py"), call("search", text="price")]
+            last = [thought("Such as `shop/orders.py`"), assistant_message("That is not as in docs/plan.md")]
+            agent, hooks, _ = agent_of(workspace, root, calls, last, streamed=streamed)
+            await run(agent, "Go on.", hooks, streamed=streamed)
+            await at_rest(workspace)
+            before = served(workspace)
+            for path in ("shop/cart.py", "shop/prices.py", "shop/orders.py", "docs/plan.md"):
+                await workspace.read_file(path)
+            return [after - earlier for earlier, after in zip(before, served(workspace), strict=True)]
+
+    assert asyncio.run(scenario()) == [4, 0, 0]
 
 
 SESSION = (
@@ -190,7 +221,7 @@ def test_the_model_is_told_what_it_is_told_without_a_workspace(root, streamed):
 
     async def without():
         tools = Tools(root)
-        agent = Agent("coder", model=ScriptedModel(SESSION), tools=[tools.read_file, tools.outline, tools.write_file])
+        agent = Agent("coder", model=ScriptedModel(SESSION), tools=tools.all)
         return await run(agent, "Go on.", streamed=streamed), tools.made
 
     async def within():
