@@ -128,11 +128,11 @@ def _valid(what: str, argument: Argument, value: Any, confined: Confined) -> Any
     if argument.choices and value not in argument.choices:
         allowed = ", ".join(map(repr, argument.choices))
         raise RefusedCallError(f"{what} must be one of {allowed}, not {shown(value)}")
-    size = value if isinstance(value, int | float) else len(value)
+    size, must = (value, "be") if isinstance(value, int | float) else (len(value), "have a length of")
     if argument.least is not None and size < argument.least:
-        raise RefusedCallError(f"{what} must be at least {argument.least:g}, not {shown(value)}")
+        raise RefusedCallError(f"{what} must {must} at least {argument.least:g}, not {shown(value)}")
     if argument.most is not None and size > argument.most:
-        raise RefusedCallError(f"{what} must be at most {argument.most:g}, not {shown(value)}")
+        raise RefusedCallError(f"{what} must {must} at most {argument.most:g}, not {shown(value)}")
     return value
 
 

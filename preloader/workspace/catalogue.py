@@ -141,7 +141,7 @@ class ToolCatalogue:
         """
         tool = self._tools.get(name)
         if tool is None:
-            known = did_you_mean(name, tuple(self._tools))
+            known = did_you_mean(str(name), tuple(self._tools))
             raise RefusedCallError(f"no tool {shown(name)} is on the operator's catalogue; {known}")
         if tool.side_effects not in AHEAD:
             raise RefusedCallError(f"calls of {name!r} never run ahead: their side effects are {tool.side_effects!r}")

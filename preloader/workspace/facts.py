@@ -6,7 +6,7 @@
 | ``fact:git diff``, ``fact:git diff src/app.py`` | `git_facts.Diff` |
 | ``fact:git blame src/app.py:10-40`` | `git_facts.BlamedLine` for each line |
 | ``fact:git recent`` | `git_facts.RecentFile`, the latest first |
-| ``fact:test setup``, ``fact:test setup packages/web`` | `frameworks.Framework`, the surest first |
+| ``fact:test setup``, ``fact:test setup packages/web/x.ts`` | `frameworks.Framework`, the surest first |
 | ``fact:test files src/app.py`` | the paths of its tests, the likeliest first |
 | ``fact:test failures`` | `test_output.RunReport`, of the output fed in last |
 | ``fact:dependencies`` | `dependencies.Dependencies`, for each manifest |

@@ -50,11 +50,13 @@ class Framework(msgspec.Struct, frozen=True):
 
 
 def setups(reading: Reading, directory: PurePosixPath) -> tuple[Framework, ...]:
-    """Return how tests are run that concern a directory, by its own files or those of the nearest one above.
+    """Return how tests are run that concern a directory, or a file, by its own files or those of the nearest one above.
 
     The surest comes first. Nothing where no file says. A ``conftest.py`` alone says that there is pytest, not that it
     is run from there: a configuration of it above counts more.
     """
+    if reading.find(directory) is not None:
+        directory = directory.parent
     beneath: tuple[Framework, ...] = ()
     for path in (directory, *directory.parents):
         place = _Place(reading, path)

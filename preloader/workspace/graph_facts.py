@@ -31,10 +31,12 @@ class GraphFacts:
         """Return the files that belong with a file, the best first.
 
         Raises:
-            UnknownResourceError: There is no code graph.
+            UnknownResourceError: There is no such file, or no code graph.
             LoadError: It is not built yet, or the reading is over.
         """
         graph, index = self._current(reading)
+        if str(path) not in index:
+            raise UnknownResourceError(f"there is no file {str(path)!r} in the code graph")
         found = related(index, graph.changes, str(path), _MOST_RELATED)
         return tuple(one for one in found if not reading.confined.refuses(one.path))
 
@@ -50,6 +52,8 @@ class GraphFacts:
             raise RefusedPathError(f"the path {str(path)!r} is refused: it is ignored")
         changes = [Change(str(path))] if path is not None else uncommitted(reading)
         _, index = self._current(reading)
+        if path is not None and index.beneath(str(path)):
+            raise UnknownResourceError(f"{str(path)!r} is a directory: what is asked for is the impact of a file")
         return impact(index, changes, _MOST_REACHED, reading.stop)
 
     def _current(self, reading: Reading) -> tuple[CodeGraph, GraphIndex]:

@@ -16,23 +16,11 @@ import msgspec
 from preloader.errors import LoadError
 from preloader.workspace import isolated
 from preloader.workspace.files import SourceFile
+from preloader.workspace.graph.languages import support_for
+from preloader.workspace.graph.parsing import GRAMMARS
 from preloader.workspace.reading import Reading
 
 _SCRIPT = str(Path(isolated.__file__))
-_GRAMMARS = {  # ending → module and function of the grammar's wheel
-    ".js": ("tree_sitter_javascript", "language"),
-    ".jsx": ("tree_sitter_javascript", "language"),
-    ".mjs": ("tree_sitter_javascript", "language"),
-    ".cjs": ("tree_sitter_javascript", "language"),
-    ".ts": ("tree_sitter_typescript", "language_typescript"),
-    ".mts": ("tree_sitter_typescript", "language_typescript"),
-    ".cts": ("tree_sitter_typescript", "language_typescript"),
-    ".tsx": ("tree_sitter_typescript", "language_tsx"),
-    ".go": ("tree_sitter_go", "language"),
-    ".rs": ("tree_sitter_rust", "language"),
-    ".java": ("tree_sitter_java", "language"),
-}
-
 # What its programs read with comments and trailing commas: no JSON, and well.
 _WITH_COMMENTS = re.compile(
     r"(?:^|/)(?:[jt]sconfig[^/]*|\.eslintrc|devcontainer|\.(?:vscode|devcontainer)/[^/]*)\.json$"
@@ -78,7 +66,8 @@ def check_syntax(reading: Reading, path: PurePosixPath) -> SyntaxCheck:
         return SyntaxCheck(str(path), "json", _json(source))
     if ending == ".toml":
         return SyntaxCheck(str(path), "toml", _toml(source))
-    module, function = _GRAMMARS.get(ending, ("", ""))
+    support = support_for(str(path))
+    module, function = GRAMMARS[support.language] if support is not None else ("", "")
     if not module or not all(map(importlib.util.find_spec, ("tree_sitter", module))):
         return SyntaxCheck(str(path), "")
     question = {"do": "tree", "language": module, "function": function}

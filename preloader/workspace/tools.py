@@ -59,6 +59,8 @@ class ToolProvider(DerivedProvider):
         return Work(lambda reading: tool.run(reading, given), tool.cost_s, tool.timeout_s)
 
     def _name(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
+        if not isinstance(arguments, Mapping):
+            raise RefusedCallError(f"the arguments of {tool.name} must be a table, not {shown(arguments)}")
         told = canonical(tool.name, tool.arguments, arguments, self.files.confined)
         return f"{tool.name} {json.dumps(told, sort_keys=True, ensure_ascii=False)}"
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import msgspec
 
+from preloader.checks import shown
 from preloader.errors import ClosedError, ConfigurationError, UnknownResourceError
 from preloader.events import Event
 from preloader.manager import PreloadManager
@@ -210,12 +211,14 @@ class Workspace:
             tool: Of a call: the tool that is called.
 
         Raises:
-            ConfigurationError: There is no such source.
+            ConfigurationError: There is no such source, or the chunk is neither text nor bytes.
             ClosedError: The workspace is not running.
         """
         self._check_running()
         if source not in SOURCES:
             raise ConfigurationError(f"source must be one of {', '.join(SOURCES)}, not {source!r}", field="source")
+        if not isinstance(chunk, str | bytes | bytearray | memoryview):
+            raise ConfigurationError(f"chunk must be a text or bytes, not {shown(chunk)}", field="chunk")
         words, data = (chunk, b"") if isinstance(chunk, str) else ("", bytes(chunk))
         self._follower.take(Chunk(words, source, stream, last, tool, self._wall_clock()), data)
 

@@ -99,6 +99,9 @@ def test_what_may_not_be_looked_at_is_not_named(tmp_path):
         names = [one.path for one in await workspace.facts("related shop/cart.py")]
         assert "shop/money.py" in names
         assert "shop/.env" not in names
+        for name in ("related nope.py", "related shop", "impact shop"):
+            with pytest.raises(UnknownResourceError):
+                await workspace.facts(name)
         for name in ("impact made.py", "impact ../x.py", "related .env", "impact shop/.env"):
             with pytest.raises(RefusedPathError):
                 await workspace.facts(name)

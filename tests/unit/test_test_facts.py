@@ -109,7 +109,7 @@ def test_configuration_that_is_none_says_nothing(tmp_path, text):
 
 def test_the_nearest_configuration_counts(tmp_path):
     write(tmp_path, {"go.mod": "", "web/package.json": '{"jest": {}}', "web/src/x.ts": "", "lib/x.go": ""})
-    web, lib = facts(tmp_path, "test setup web/src", "test setup lib")
+    web, lib = facts(tmp_path, "test setup web/src/x.ts", "test setup lib")
     assert [(one.framework, one.directory) for one in (*web, *lib)] == [("jest", "web"), ("go", ".")]
 
 

@@ -51,6 +51,16 @@ async def loaded(workspace):
     raise AssertionError("preloads did not come to rest")
 
 
+@pytest.mark.parametrize("chunk", [None, 5, ["x"]])
+def test_what_is_fed_is_text_or_bytes(root, chunk):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            with pytest.raises(ConfigurationError, match="chunk must be a text or bytes, not "):
+                workspace.feed(chunk, "user")
+
+    asyncio.run(scenario())
+
+
 def test_a_file_that_the_stream_names_is_ready_when_it_is_read(root):
     async def scenario():
         async with open_workspace(root) as workspace:

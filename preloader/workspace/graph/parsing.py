@@ -22,7 +22,7 @@ EXTRA = "workspace"
 _CHUNK_BYTES = 1 << 16
 _LOOK_EVERY = 256  # nodes between two looks at the clock
 _HOLD_S = 0.001
-_GRAMMARS = {
+GRAMMARS = {
     "python": ("tree_sitter_python", "language"),
     "javascript": ("tree_sitter_javascript", "language"),
     "typescript": ("tree_sitter_typescript", "language_typescript"),
@@ -31,6 +31,7 @@ _GRAMMARS = {
     "rust": ("tree_sitter_rust", "language"),
     "java": ("tree_sitter_java", "language"),
 }
+"""By language: the module of its grammar, and the function in it."""
 
 
 class Interrupted(PreloaderError):
@@ -124,7 +125,7 @@ def grammar(language: str) -> Language:
     Raises:
         MissingExtraError: The grammar, or tree-sitter, is not installed.
     """
-    module, function = _GRAMMARS[language]
+    module, function = GRAMMARS[language]
     tree_sitter = require("tree_sitter", EXTRA)
     loaded: Language = tree_sitter.Language(getattr(require(module, EXTRA), function)())
     return loaded
