@@ -254,7 +254,7 @@ def test_sync_calls_in_async_functions_are_found(tmp_path, path):
 
 
 def test_a_missing_grammar_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setitem(parsing._GRAMMARS, "python", ("tree_sitter_not_there", "language"))
+    monkeypatch.setitem(parsing.GRAMMARS, "python", ("tree_sitter_not_there", "language"))
     parsing.grammar.cache_clear()
     with pytest.raises(MissingExtraError, match=r"preloader\[workspace\]"), graph_of(tmp_path, {"a.py": "import b\n"}):
         pass
