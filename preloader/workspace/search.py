@@ -164,8 +164,8 @@ def _expression(reading: Reading, texts: _Texts, pattern: str, *, ignore_case: b
         "most": most + 1,
         "longest": _MAX_LINE,
     }
-    data = b"".join(source.data for source in kept)
     try:
+        data = (source.data for source in kept)  # which may be 50 MB
         rows, cut = ask_isolated(reading, question, data, max_bytes=4_000_000, timeout_s=_EXPRESSION_S)
     except LoadTimeoutError:
         raise RefusedCallError(f"the expression {pattern[:60]!r} takes too long on these files") from None

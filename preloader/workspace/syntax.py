@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -75,9 +76,16 @@ def check_syntax(reading: Reading, path: PurePosixPath) -> SyntaxCheck:
 
 
 def ask_isolated(
-    reading: Reading, question: dict[str, Any], data: bytes, *, max_bytes: int, timeout_s: float = 10.0
+    reading: Reading, question: dict[str, Any], data: Iterable[bytes], *, max_bytes: int, timeout_s: float = 10.0
 ) -> tuple[list[Any], bool]:
     """Return the rows that an interpreter of its own answers, and whether there would have been more.
+
+    Args:
+        reading: The look at the workspace.
+        question: What is asked.
+        data: What it is about, in parts.
+        max_bytes: The most bytes of the answer.
+        timeout_s: How long it may take.
 
     Raises:
         LoadTimeoutError: It took too long.
@@ -85,7 +93,7 @@ def ask_isolated(
     """
     if not sys.executable:
         raise LoadError("there is no Python interpreter to check with: sys.executable is empty")
-    stdin = json.dumps(question).encode() + b"\n" + data
+    stdin = b"".join((json.dumps(question).encode(), b"\n", *data))
     environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     output = reading.run(
         (sys.executable, "-I", "-X", "utf8", _SCRIPT),
@@ -102,7 +110,7 @@ def ask_isolated(
 
 
 def _asked(reading: Reading, source: SourceFile, question: dict[str, Any]) -> tuple[SyntaxProblem, ...]:
-    rows, _ = ask_isolated(reading, question, source.data, max_bytes=100_000)
+    rows, _ = ask_isolated(reading, question, [source.data], max_bytes=100_000)
     return tuple(SyntaxProblem(*row) for row in rows)
 
 

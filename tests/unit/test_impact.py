@@ -265,6 +265,19 @@ TABLE = "class A(Base):\n    __tablename__ = 'a'\n"
         ),
         ({"db/schema.sql": "", "db/migrations/1.sql": ""}, ["db/schema.sql"], ["sql needed"]),
         ({"sql/V2__add.sql": ""}, ["sql/V2__add.sql"], ["sql touched"]),
+        ({"src/migrations/1699-Add.ts": ""}, ["src/migrations/1699-Add.ts"], ["sql touched"]),
+        ({"db/changelog/1.yaml": ""}, ["db/changelog/1.yaml"], ["sql touched"]),
+        ({"migrations/index.ts": ""}, ["migrations/index.ts"], []),
+        (
+            {"blog/models/post.py": "from django.db.models import Model\n", "blog/migrations/__init__.py": ""},
+            ["blog/models/post.py"],
+            ["django needed"],
+        ),
+        (
+            {"alembic.ini": "", "app/a.py": "class A(SQLModel, table=True):\n    pass\n"},
+            ["app/a.py"],
+            ["alembic needed"],
+        ),
     ],
 )
 def test_migrations_are_told_by_rules_of_thumb(tmp_path, files, changed, expected):

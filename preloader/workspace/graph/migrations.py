@@ -14,11 +14,21 @@ _ALEMBIC = re.compile(r"(?:.*/)?(?:alembic|migrations)/versions/[^/]+\.py")
 _DJANGO = re.compile(r"(?:.*/)?migrations/\d{4}_\w+\.py")
 _FLYWAY = re.compile(r"(?:.*/)?[VUR]\d*[\d._]*__[^/]+\.sql")
 _PRISMA = re.compile(r"(?:.*/)?prisma/migrations/[^/]+/migration\.sql")
-_SQL = re.compile(r"(?:.*/)?(?:migrations?|migrate|changelogs?)/(?:.*/)?[^/]+\.(?:sql|rb)")
-_KINDS = (("prisma", _PRISMA), ("alembic", _ALEMBIC), ("django", _DJANGO), ("sql", _FLYWAY), ("sql", _SQL))
+_SQL = re.compile(r"(?:.*/)?(?:migrations?|migrate|changelogs?|drizzle)/(?:.*/)?[^/]+\.(?:sql|rb)")
+_CODE = re.compile(r"(?:.*/)?(?:migrations/\d[^/]*\.[cm]?[jt]s|changelogs?/(?:.*/)?[^/]+\.(?:xml|ya?ml))")
+_KINDS = (
+    ("prisma", _PRISMA),
+    ("alembic", _ALEMBIC),
+    ("django", _DJANGO),
+    ("sql", _FLYWAY),
+    ("sql", _SQL),
+    ("sql", _CODE),
+)
 
-_DJANGO_MODEL = re.compile(rb"\bmodels\.(?:Model\b|\w{1,64}Field\b|ForeignKey\b)")
-_SQLALCHEMY_MODEL = re.compile(rb"\b__tablename__\b|\bmapped_column\s*\(|\bdb\.Column\s*\(|\bColumn\s*\(|\bTable\s*\(")
+_DJANGO_MODEL = re.compile(rb"\bmodels\.(?:Model\b|\w{1,64}Field\b|ForeignKey\b)|\bdjango\.db\.models import\b")
+_SQLALCHEMY_MODEL = re.compile(
+    rb"\b__tablename__\b|\bmapped_column\s*\(|\bdb\.Column\s*\(|\bColumn\s*\(|\bTable\s*\(|\btable\s*=\s*True\b"
+)
 
 
 class Migration(Struct, frozen=True):
