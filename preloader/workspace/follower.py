@@ -15,6 +15,7 @@ from preloader.ports import Executor
 from preloader.telemetry import logger
 from preloader.workspace.advice.adviser import Adviser
 from preloader.workspace.decoding import Decoding
+from preloader.workspace.expected_facts import after_call, after_edit
 from preloader.workspace.expecting import ColdRules, Expected
 from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.learn.calls import Proposal
@@ -271,6 +272,8 @@ class Follower:
         if action_of_call(item.tool, item.arguments) == "test":
             self._tests.append(item.id)
         self._call(item.tool, item.arguments, _WHOLE_CALL, 1)
+        for expected in after_call(item.tool, item.arguments):
+            self._expect(expected)
 
     def _step(self) -> None:
         self._rules.step()
@@ -300,6 +303,8 @@ class Follower:
         if path in self._resolver.table:
             self._file(path, _SYNTAX)
             self._expect(Expected(f"fact:syntax {path}", _SYNTAX))
+            for expected in after_edit(path, with_graph=self._graph_is_built):
+                self._expect(expected)
 
     def _alone(self, function: Callable[..., T], *args: Any) -> T:
         """Call on a thread what is no two threads' business: a call that was cancelled may still run there."""

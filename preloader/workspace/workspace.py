@@ -26,6 +26,7 @@ from preloader.statistics import Statistics
 from preloader.workspace.advice.adviser import Adviser
 from preloader.workspace.advice.settings import Advice, AdviceStatistics
 from preloader.workspace.catalogue import ToolCatalogue
+from preloader.workspace.expected_facts import after_fact, outdated_by_edit
 from preloader.workspace.expecting import Expected
 from preloader.workspace.files import SourceFile
 from preloader.workspace.follower import Follower
@@ -244,7 +245,10 @@ class Workspace:
             LoadError: It cannot be found out.
             ClosedError: The workspace is not running.
         """
-        return (await self._need(f"fact:{name}", "fact")).value
+        value = (await self._need(f"fact:{name}", "fact")).value
+        for expected in after_fact(name):
+            self._expect(expected)
+        return value
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Return the result of a call that the catalogue lists as safe, as it would be now.
@@ -332,7 +336,7 @@ class Workspace:
 
     async def _take_in(self, path: str) -> None:
         """Give up what a file was before an edit, which would be in the way of what it is now."""
-        await self._manager.discard((f"file:{path}", f"fact:syntax {path}"))
+        await self._manager.discard((f"file:{path}", f"fact:syntax {path}", *outdated_by_edit(path)))
         await self.index.changed((path,))
 
     async def _learn(self, event: Event) -> None:
