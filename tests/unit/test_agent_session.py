@@ -1,10 +1,20 @@
 """What adapters share, without a framework: how results are told, what is answered, and which edits are noticed."""
 
 import asyncio
+import importlib
+import re
+import sys
 
 import pytest
 
-from preloader.errors import ClosedError, ConfigurationError, RefusedCallError, RefusedPathError, UnknownResourceError
+from preloader.errors import (
+    ClosedError,
+    ConfigurationError,
+    MissingExtraError,
+    RefusedCallError,
+    RefusedPathError,
+    UnknownResourceError,
+)
 from preloader.integrations.session import AgentSession, plainly
 from preloader.workspace.arguments import Argument, json_schema
 from preloader.workspace.builtin_tools import FileText
@@ -141,3 +151,16 @@ def test_the_schema_of_a_calls_arguments():
         "required": ["path"],
         "additionalProperties": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("adapter", "package", "extra"),
+    [("langchain", "langchain", "langchain"), ("openai_agents", "agents", "openai-agents")],
+)
+def test_an_adapter_names_the_extra_that_it_needs(monkeypatch, adapter, package, extra):
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, f"preloader.integrations.{adapter}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=re.escape(f"pip install 'preloader[{extra}]'")):
+        importlib.import_module(f"preloader.integrations.{adapter}")
