@@ -13,6 +13,7 @@ from preloader.workspace.graph.related import Related, related
 from preloader.workspace.impact import Impact, impact
 from preloader.workspace.reading import Reading
 
+GRAPH_FACTS = ("related", "impact")
 _MOST_RELATED = 20
 _MOST_REACHED = 2_000
 
@@ -62,7 +63,7 @@ class GraphFacts:
             raise UnknownResourceError("there is no code graph of this workspace: it was opened without one")
         index = graph.built()
         if index is None:
-            raise LoadError("the code graph of this workspace is not built yet")
+            raise LoadError("the code graph of this workspace is not built")
         files = [str(path) for path in reading.walk()]
         for file in files:
             reading.note(file)  # before it is read: whatever comes later shows

@@ -31,6 +31,7 @@ from preloader.workspace.expecting import Expected
 from preloader.workspace.files import SourceFile
 from preloader.workspace.follower import Follower
 from preloader.workspace.graph.code_graph import CodeGraph
+from preloader.workspace.graph_facts import GRAPH_FACTS
 from preloader.workspace.index import PathIndex
 from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.models import Models
@@ -245,6 +246,9 @@ class Workspace:
             LoadError: It cannot be found out.
             ClosedError: The workspace is not running.
         """
+        self._check_running()
+        if self.graph is not None and str(name).partition(" ")[0] in GRAPH_FACTS:
+            await self.graph.built_once()
         value = (await self._need(f"fact:{name}", "fact")).value
         for expected in after_fact(name):
             self._expect(expected)

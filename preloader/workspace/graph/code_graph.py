@@ -99,6 +99,7 @@ class CodeGraph:
         self._closed = False
         self._did = GraphStatistics()
         self._is_built = False
+        self._first_build = asyncio.Event()  # has ended, well or not
 
     @property
     def changes(self) -> CoChanges:
@@ -120,11 +121,18 @@ class CodeGraph:
     async def build(self, paths: Iterable[str]) -> Update:
         """Bring the graph up to all files of the workspace, and read which of them git saw change together."""
         wanted = tuple(paths)
-        done = await self._run(lambda index, stop: index.build(wanted, stop))
-        self._count(done)
-        self._is_built = True
-        await self.read_history()
+        try:
+            done = await self._run(lambda index, stop: index.build(wanted, stop))
+            self._count(done)
+            await self.read_history()
+            self._is_built = True
+        finally:
+            self._first_build.set()
         return done
+
+    async def built_once(self) -> None:
+        """Wait until the first `build`, which somebody else awaits, has ended, well or not."""
+        await self._first_build.wait()
 
     async def read_history(self) -> None:
         """Read anew which files git saw change together, as `build` does: after new commits."""
@@ -178,6 +186,7 @@ class CodeGraph:
     async def aclose(self) -> None:
         """Stop what still runs, and close the graph's file."""
         self._closed = True
+        self._first_build.set()
         for stop in self._running:
             stop.set()
         await self._executor.run(self._close)
