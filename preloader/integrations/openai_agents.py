@@ -127,7 +127,7 @@ class WorkspaceHooks(RunHooks[Any]):
             return
         data = event.data
         match data.type:
-            case "response.created":
+            case "response.created" | "response.completed":
                 self._calling.clear()
                 self._begun.clear()
             case "response.output_item.added" if data.item.type == "function_call":

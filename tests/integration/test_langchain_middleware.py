@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("langchain")
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import ModelCallLimitMiddleware, ModelRetryMiddleware
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -403,6 +404,32 @@ def test_a_run_that_is_cancelled_while_it_is_served_leaves_nothing_behind(root):
             return tools.made
 
     assert asyncio.run(scenario()) == []
+
+
+@pytest.mark.parametrize("retry_is_outer", [True, False])
+def test_an_answer_that_breaks_off_and_is_asked_for_again_does_no_harm(root, retry_is_outer):
+    class Breaking(Scripted):
+        async def _astream(self, *args, **options):
+            for chunk in [piece("I look at `shop/ca"), *list(chunks_of(called, 0))[:-1]]:
+                yield chunk
+            self.steps.pop(0)
+            if len(self.steps) > 1:
+                raise ConnectionError("the line is dead")
+            yield list(chunks_of(called, 0))[-1]
+
+    called = call("read_file", path="shop/cart.py")
+
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            tools = Tools(root)
+            model = Breaking(steps=["broken", "whole", None], pause=no_pause)
+            retry = ModelRetryMiddleware(max_retries=1, initial_delay=0, jitter=False)
+            both = [retry, middleware(workspace)] if retry_is_outer else [middleware(workspace), retry]
+            limit = ModelCallLimitMiddleware(run_limit=1)
+            messages = await run(create_agent(model, tools.all, middleware=[*both, limit]), "Go on.")
+            return outputs(messages), sum(served(workspace)), tools.made
+
+    assert asyncio.run(scenario()) == ([FILES["shop/cart.py"]], 1, [])
 
 
 def test_what_a_model_thinks_is_heard_too(root):

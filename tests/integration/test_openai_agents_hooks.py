@@ -376,6 +376,27 @@ def test_a_run_that_is_cancelled_leaves_nothing_behind(root, streamed):
     assert asyncio.run(scenario()) == []  # and `open_workspace` finds no task
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_run_that_fails_does_the_next_no_harm(root, streamed):
+    async def scenario():
+        async with open_workspace(root) as workspace:
+            said = [assistant_message("I look at `shop/cart.py`."), call("read_file", path="shop/cart.py")]
+
+            async def fail():
+                raise ConnectionError("the line is dead")
+
+            agent, hooks, tools = agent_of(
+                workspace, root, said, said, [assistant_message("Done.")], pause=fail, streamed=streamed
+            )
+            with pytest.raises(ConnectionError):
+                await run(agent, "Go on.", hooks, streamed=streamed)
+            agent.model.pauses, agent.model._pause = PAUSES, lambda: at_rest(workspace)
+            items = await run(agent, "Go on.", hooks, streamed=streamed)
+            return outputs(items), sum(served(workspace)), tools.made
+
+    assert asyncio.run(scenario()) == ([FILES["shop/cart.py"]], 1, [])
+
+
 def test_a_workspace_that_is_not_running_is_named(root):
     hooks = WorkspaceHooks(Workspace(root, watch=False, graph=False))
     agent = Agent("coder", model=ScriptedModel([[assistant_message("Hello.")]]))
