@@ -4,10 +4,11 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 
 import pytest
 
-from preloader.workspace.graph import store
+from preloader.workspace.graph import reader, store
 from preloader.workspace.graph.index import GraphIndex
 from preloader.workspace.graph.parsing import Budget, Interrupted, parse, path_to, walk
 from preloader.workspace.graph.reader import Limits
@@ -124,6 +125,18 @@ def test_an_edit_in_the_moment_of_the_reading_is_seen(tmp_path):
     index, done = reopened(root, state)
     assert (done.parsed, index.imports("a.py")) == (1, {"c.py": ()})
     index.close()
+
+
+def test_a_file_that_is_put_in_place_with_its_time_kept_is_seen(tmp_path, monkeypatch):
+    now = time.time_ns
+    monkeypatch.setattr(reader.time, "time_ns", lambda: now() + 3_600_000_000_000)  # all stamps have settled
+    with graph_of(tmp_path, FILES) as index:
+        before = (tmp_path / "a.py").stat()
+        time.sleep(0.02)  # past the tick of the file system's clock
+        write(tmp_path, {"a.py": "import c\n"})
+        os.utime(tmp_path / "a.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert index.build(listed(tmp_path)).parsed == 1
+        assert index.imports("a.py") == {"c.py": ()}
 
 
 def test_a_file_that_was_only_touched_is_not_parsed(tmp_path):

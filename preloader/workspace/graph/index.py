@@ -100,8 +100,8 @@ class GraphIndex:
     def build(self, paths: Iterable[str], stop: threading.Event | None = None) -> Update:
         """Bring the graph up to the workspace's files; what is known of others is forgotten.
 
-        A file that has the size and the time of change that it was read with is not opened, unless it was read within
-        two seconds of that change.
+        A file that has the size and the times of change that it was read with is not opened, unless it was read within
+        two seconds of these.
 
         Args:
             paths: All files of the workspace, relative to its root.

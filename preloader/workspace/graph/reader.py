@@ -39,15 +39,15 @@ class Limits(Struct, frozen=True, kw_only=True):
 def unchanged(root: Path, path: str, stamp: Stamp) -> bool:
     """Return whether a file surely is as it was when it was read, without opening it.
 
-    Size and time of change say so, unless it was read in the moment of that change: then another may have followed that
+    Size and times of change say so, unless it was read in the moment of that change: then another may have followed that
     the time does not show (as git's index is *racily clean*).
     """
     try:
         now = (root / path).lstat()
     except (OSError, ValueError):
         return False
-    same = (now.st_size, now.st_mtime_ns) == (stamp.size, stamp.mtime_ns)
-    return same and stat.S_ISREG(now.st_mode) and stamp.mtime_ns + _RACY_NS < stamp.read_ns
+    same = (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (stamp.size, stamp.mtime_ns, stamp.ctime_ns)
+    return same and stat.S_ISREG(now.st_mode) and max(stamp.mtime_ns, stamp.ctime_ns) + _RACY_NS < stamp.read_ns
 
 
 def glimpse(root: Path, path: str) -> Stamp:
@@ -56,8 +56,8 @@ def glimpse(root: Path, path: str) -> Stamp:
     try:
         state = (root / path).lstat()
     except (OSError, ValueError):
-        return Stamp(-1, 0, 0, b"")
-    return Stamp(state.st_size, state.st_mtime_ns, now_ns, b"")
+        return Stamp(-1, 0, 0, 0, b"")
+    return Stamp(state.st_size, state.st_mtime_ns, state.st_ctime_ns, now_ns, b"")
 
 
 def can_be_kept(path: str) -> bool:
@@ -102,7 +102,7 @@ def read_bytes(root: Path, path: str, limit: int) -> tuple[bytes | None, os.stat
 def stamp_of(data: bytes | None, state: os.stat_result) -> Stamp:
     """Return the stamp of what was just read; that of a file that is too large goes without its bytes."""
     digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest() if data is not None else b""
-    return Stamp(state.st_size, state.st_mtime_ns, time.time_ns(), digest)
+    return Stamp(state.st_size, state.st_mtime_ns, state.st_ctime_ns, time.time_ns(), digest)
 
 
 def facts_of(path: str, data: bytes, limits: Limits, stop: threading.Event | None = None) -> FileFacts | None:

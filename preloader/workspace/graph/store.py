@@ -27,7 +27,7 @@ BUSY_S = 2.0
 _SIDECARS = ("", "-wal", "-shm")
 _SCHEMA = (
     "CREATE TABLE file (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, "
-    "mtime_ns INTEGER NOT NULL, read_ns INTEGER NOT NULL, digest BLOB NOT NULL, facts BLOB)",
+    "mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, read_ns INTEGER NOT NULL, digest BLOB NOT NULL, facts BLOB)",
     "CREATE TABLE definition (name TEXT NOT NULL, file INTEGER NOT NULL, line INTEGER NOT NULL, "
     "end_line INTEGER NOT NULL, kind TEXT NOT NULL, parent TEXT NOT NULL)",
     "CREATE INDEX definition_name ON definition (name)",
@@ -43,12 +43,14 @@ class Stamp(Struct, frozen=True):
     Attributes:
         size: Its bytes.
         mtime_ns: When it was changed last, as the file system says.
-        read_ns: When it was read; a change of the same moment would not show in `mtime_ns`.
+        ctime_ns: When its entry was: that of a file which is put in its place with its time of change kept.
+        read_ns: When it was read; a change of the same moment would not show in these.
         digest: BLAKE2b of its bytes.
     """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
     read_ns: int
     digest: bytes
 
@@ -98,7 +100,7 @@ class Store:
 
     def stamps(self) -> dict[str, Stamp]:
         """Return how each file was when it was read."""
-        rows = self._database.execute("SELECT path, size, mtime_ns, read_ns, digest FROM file")
+        rows = self._database.execute("SELECT path, size, mtime_ns, ctime_ns, read_ns, digest FROM file")
         return {path: Stamp(*stamp) for path, *stamp in rows}
 
     def facts(self, path: str) -> FileFacts | None:
@@ -116,8 +118,8 @@ class Store:
         self.discard(path)
         body = msgspec.json.encode(facts) if facts is not None else None
         cursor = self._database.execute(
-            "INSERT INTO file (path, size, mtime_ns, read_ns, digest, facts) VALUES (?, ?, ?, ?, ?, ?)",
-            (path, stamp.size, stamp.mtime_ns, stamp.read_ns, stamp.digest, body),
+            "INSERT INTO file (path, size, mtime_ns, ctime_ns, read_ns, digest, facts) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (path, stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.read_ns, stamp.digest, body),
         )
         key = cursor.lastrowid
         self._database.executemany(
@@ -128,8 +130,8 @@ class Store:
     def restamp(self, path: str, stamp: Stamp) -> None:
         """Enter that a file was looked at again and has the bytes that it had."""
         self._database.execute(
-            "UPDATE file SET size = ?, mtime_ns = ?, read_ns = ?, digest = ? WHERE path = ?",
-            (stamp.size, stamp.mtime_ns, stamp.read_ns, stamp.digest, path),
+            "UPDATE file SET size = ?, mtime_ns = ?, ctime_ns = ?, read_ns = ?, digest = ? WHERE path = ?",
+            (stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.read_ns, stamp.digest, path),
         )
 
     def discard(self, path: str) -> None:
