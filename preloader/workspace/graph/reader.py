@@ -39,8 +39,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 def unchanged(root: Path, path: str, stamp: Stamp) -> bool:
     """Return whether a file surely is as it was when it was read, without opening it.
 
-    Size and times of change say so, unless it was read in the moment of that change: then another may have followed that
-    the time does not show (as git's index is *racily clean*).
+    Size and times of change say so, unless it was read in the moment of that change: then another may have followed
+    that the times do not show (as git's index is *racily clean*).
     """
     try:
         now = (root / path).lstat()
