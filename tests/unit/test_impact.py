@@ -337,6 +337,13 @@ def test_a_diff_says_what_changed():
     assert changes_of_diff("no diff at all\n@@ -1 +1 @@\n+x\n") == []
 
 
+@pytest.mark.parametrize(("old", "new"), [("a/", "b/"), ("i/", "w/"), ("", "")])
+def test_prefixes_of_a_diff_are_no_directories(old, new):
+    for path in ("a/x.py", "src/x.py"):
+        diff = f"diff --git {old}{path} {new}{path}\n--- {old}{path}\n+++ {new}{path}\n@@ -1 +1 @@\n-x\n+y\n"
+        assert [change.path for change in changes_of_diff(diff)] == [path]
+
+
 @pytest.mark.parametrize(
     "removed",
     [

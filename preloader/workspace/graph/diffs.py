@@ -10,6 +10,7 @@ from msgspec import Struct
 _HUNK = re.compile(r"@@ -\d{1,9}(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _ESCAPE = re.compile(rb'\\([abtnvfr"\\]|[0-7]{3})')
 _ESCAPED = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b'"': 34, b"\\": 92}
+_PREFIX = re.compile(r"^[abciow]/")  # git's, and those of diff.mnemonicPrefix
 _NONE = "/dev/null"
 _MAX_LINE = 2_000  # characters of an import that are looked at
 _DEFINITION = re.compile(
@@ -60,9 +61,11 @@ class _Parser:
         elif line.startswith("--- "):
             if self._new:
                 self.end()
-            self._old = _path(line[4:])
+            self._old = _unquoted(line[4:].partition("\t")[0])
         elif line.startswith("+++ "):
-            self._new = _path(line[4:])
+            self._new = _unquoted(line[4:].partition("\t")[0])
+            if self._old != self._new:  # as with diff.noprefix
+                self._old, self._new = _PREFIX.sub("", self._old), _PREFIX.sub("", self._new)
         elif line.startswith("rename from "):
             self._enter(Change(_unquoted(line[12:]), deleted=True))
         elif line.startswith("rename to "):
@@ -129,12 +132,6 @@ def _joined(lines: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             joined.append((first, last))
     return tuple(joined)
-
-
-def _path(text: str) -> str:
-    """Return the path of a ``---`` or ``+++`` line, without git's ``a/`` and ``b/``."""
-    path = _unquoted(text.partition("\t")[0])
-    return path[2:] if path.startswith(("a/", "b/")) else path
 
 
 def _unquoted(text: str) -> str:
