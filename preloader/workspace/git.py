@@ -17,14 +17,16 @@ from preloader.errors import LoadError, UnknownResourceError
 from preloader.workspace.program import DEFAULT_MAX_BYTES, Output
 from preloader.workspace.reading import Reading
 
-_OPTIONS = (
-    *("git", "--no-pager", "--no-optional-locks", "--literal-pathspecs"),
+OPTIONS = (
+    *("git", "--no-pager", "--no-optional-locks"),
     *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"),
     *("-c", "core.attributesFile=/dev/null", "-c", "core.untrackedCache=false", "-c", "core.alternateRefsCommand="),
     *("-c", "protocol.allow=never", "-c", "submodule.recurse=false", "-c", "diff.ignoreSubmodules=all"),
     *("-c", "diff.orderFile=/dev/null", "-c", "log.showSignature=false", "-c", "gpg.program=/dev/null"),
     *("-c", "blame.ignoreRevsFile=", "-c", "color.ui=never", "-c", "i18n.logOutputEncoding=UTF-8"),
 )
+"""How every git begins: what a repository configures to be run is overridden; but for filters, which have names."""
+
 _SHARED = ("packed-refs", "reftable/tables.list", "config", "shallow", "info/exclude", "info/attributes")
 _FILTER = re.compile(r"filter\.(.+)\.(?:clean|smudge|process|required)", re.IGNORECASE | re.DOTALL)
 _WORKTREE = re.compile(r"^\s{0,9}worktree\s{0,9}=(.{1,1000})$", re.MULTILINE)
@@ -57,7 +59,7 @@ class Git:
         Raises:
             LoadError: It failed, or not with one of ``codes``.
         """
-        command = (*_OPTIONS, *self._overrides, *arguments)
+        command = (*OPTIONS, "--literal-pathspecs", *self._overrides, *arguments)
         output = self.reading.run(command, self._environment, max_bytes=max_bytes)
         if output.code not in codes:
             raise LoadError(f"git {arguments[0]} failed: {output.complaint}")

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from preloader.errors import ConfigurationError, LoadError
 from preloader.telemetry import logger
+from preloader.workspace.git import OPTIONS
 from preloader.workspace.ignore import IgnoreRules
+from preloader.workspace.program import Program
 
 TIMEOUT_S = 60.0
+_MAX_BYTES = 500_000_000
 _OTHER, _REMOVED = "?", "R"  # tags of ``git ls-files -t``
 _NONE_IGNORED = 1  # what ``git check-ignore`` exits with
 
 SKIPPED = frozenset((".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules"))
 """Directories that a walk never enters, ignored or not."""
-
-_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 
 
 class Listing(Protocol):
@@ -57,22 +57,22 @@ def listing_of(root: Path) -> Listing:
 
 
 def _git(root: Path, *words: str, given: bytes = b"") -> tuple[int, bytes]:
-    """Return git's exit code and what it prints; -1 where it is missing or takes too long.
+    """Return git's exit code and what it prints; -1 where it is missing, prints too much or takes too long.
 
-    Nothing runs that a repository configures, and no lock is taken that the user's own git could wait for.
+    Nothing runs that a repository configures, and no lock is taken that the user's own git could wait for. Unlike for
+    facts, the user's own configuration counts: it may say what else is ignored, and which repositories are theirs.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment = inherited | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    program = Program((*OPTIONS, *words), root, environment, stdin=given, timeout_s=TIMEOUT_S, max_bytes=_MAX_BYTES)
     try:
-        done = subprocess.run(
-            [*_GIT, *words], cwd=root, env=environment, input=given, capture_output=True, timeout=TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = program.run()
+    except LoadError as error:
         logger.debug("git %s failed in %s: %s", words[0], root, error)
         return -1, b""
-    if done.returncode > 1:
-        logger.debug("git %s in %s: %s", words[0], root, done.stderr.decode(errors="replace").strip())
-    return done.returncode, done.stdout
+    if done.code > 1 or done.truncated:
+        logger.debug("git %s in %s: %s", words[0], root, done.complaint)
+    return -1 if done.truncated else done.code, done.stdout
 
 
 def _texts(output: bytes) -> Iterator[str]:
@@ -93,6 +93,7 @@ class GitListing:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._tracked: set[str] = set()
+        self._rules: IgnoreRules | None = None
 
     def files(self, below: str = "") -> list[str]:
         """Return what is tracked or not ignored, and is there.
@@ -101,6 +102,8 @@ class GitListing:
             LoadError: Git fails, or takes longer than a minute.
         """
         where = ("--", f":(literal){below}") if below else ()
+        if not below:
+            self._rules = IgnoreRules(self._root) if _rules_are_all(self._root) else None
         code, listed = _git(self._root, "ls-files", "-t", "-c", "-o", "-d", "--exclude-standard", "-z", *where)
         if code:
             raise LoadError(f"git cannot list the files of {self._root}: see what `git status` says there")
@@ -121,17 +124,36 @@ class GitListing:
 
         Git's own index is not asked, which would be read anew each time: what was tracked at the last listing counts.
         """
-        paths = list(paths)
-        unknown = b"".join(path.encode() + b"\0" for path in paths if path not in self._tracked and path.isprintable())
-        code, said = _git(self._root, "check-ignore", "--no-index", "-z", "--stdin", given=unknown)
-        if code not in (0, _NONE_IGNORED):
-            return []
-        ignored = set(_texts(said))
-        return [path for path in paths if path not in ignored and path.isprintable()]
+        paths = [path for path in paths if path.isprintable()]
+        ignored = self._ignored([path for path in paths if path not in self._tracked])
+        return [path for path in paths if path not in ignored] if ignored is not None else []
 
     def refresh(self) -> None:
-        """Forget what is tracked; what is ignored, git reads each time."""
+        """Forget what is tracked, and who says what is ignored."""
         self._tracked.clear()
+        self._rules = None
+
+    def _ignored(self, paths: list[str]) -> set[str] | None:
+        """Return which of the paths are ignored; ``None`` where git cannot say it. A git takes several milliseconds."""
+        if (rules := self._rules) is not None:
+            return {path for path in paths if rules.ignores(PurePosixPath(path), is_directory=False)}
+        given = b"".join(path.encode() + b"\0" for path in paths)
+        code, said = _git(self._root, "check-ignore", "--no-index", "-z", "--stdin", given=given)
+        return set(_texts(said)) if code in (0, _NONE_IGNORED) else None
+
+
+def _rules_are_all(root: Path) -> bool:
+    """Return whether what is ignored hangs on the workspace's own files alone, which `IgnoreRules` reads as git does.
+
+    Otherwise its repository begins further up, or is another's worktree, or its user ignores more everywhere.
+    """
+    if not (root / ".git").is_dir():
+        return False
+    code, named = _git(root, "config", "--type=path", "--get", "core.excludesFile")
+    if code != _NONE_IGNORED:
+        return code == 0 and not (root / os.fsdecode(named.rstrip(b"\n"))).exists()
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return not Path(f"{home}/git/ignore").expanduser().exists()
 
 
 class WalkListing:

@@ -7,6 +7,7 @@ import pytest
 
 from preloader.errors import ClosedError, ConfigurationError, LoadError
 from preloader.scheduling.execution import InlineExecutor, ThreadExecutor
+from preloader.workspace import listing
 from preloader.workspace.index import PathIndex
 
 WITHIN_S = 20
@@ -291,3 +292,47 @@ def test_what_cannot_be_taken_in_lists_all_again_and_is_counted(root):
         return index.statistics()
 
     assert run(root, act).failures >= 1
+
+
+NEW = ["src/new.py", "src/new.log", "build/new.py"]
+
+
+async def told_of_new_ones(index):
+    for path in NEW:
+        write(index.root, path)
+    await index.changed(NEW)
+    return {path for path in NEW if path in index.table}
+
+
+def ignoring(root, text="*.log\nbuild/\n"):
+    (root / ".gitignore").write_text(text)
+    git(root, "init", "-q")
+
+
+def test_of_a_new_file_the_rules_are_asked_and_no_git(tmp_path, monkeypatch):
+    ignoring(tmp_path)
+
+    async def act(index):
+        monkeypatch.setattr(listing, "Program", None)
+        return await told_of_new_ones(index)
+
+    assert run(tmp_path, act, watch=False) == {"src/new.py"}
+
+
+@pytest.mark.parametrize("by_default", [True, False])
+def test_what_users_ignore_everywhere_is_ignored_when_it_comes(tmp_path, monkeypatch, by_default):
+    root = tmp_path / "app"
+    root.mkdir()
+    ignoring(root, "build/\n")
+    (tmp_path / "git").mkdir()
+    (tmp_path / "git/ignore").write_text("*.log\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path if by_default else tmp_path / "none"))
+    if not by_default:
+        git(root, "config", "core.excludesFile", str(tmp_path / "git/ignore"))
+    assert run(root, told_of_new_ones, watch=False) == {"src/new.py"}
+
+
+def test_what_is_ignored_further_up_is_ignored_when_it_comes(tmp_path):
+    ignoring(tmp_path)
+    (tmp_path / "app").mkdir()
+    assert run(tmp_path / "app", told_of_new_ones, watch=False) == {"src/new.py"}
