@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+import msgspec
+
 from preloader.errors import LoadError, RefusedPathError, UnknownResourceError
 from preloader.workspace import git_facts
 from preloader.workspace.graph.code_graph import CodeGraph
@@ -55,7 +57,13 @@ class GraphFacts:
         _, index = self._current(reading)
         if path is not None and index.beneath(str(path)):
             raise UnknownResourceError(f"{str(path)!r} is a directory: what is asked for is the impact of a file")
-        return impact(index, changes, _MOST_REACHED, reading.stop)
+        found = impact(index, changes, _MOST_REACHED, reading.stop)
+        refuses = reading.confined.refuses  # what the graph knows since git tracks it may not be looked at all the same
+        return msgspec.structs.replace(
+            found,
+            dependents=tuple(one for one in found.dependents if not refuses(one.path)),
+            tests=tuple(one for one in found.tests if not refuses(one.path)),
+        )
 
     def _current(self, reading: Reading) -> tuple[CodeGraph, GraphIndex]:
         graph = self.graph

@@ -275,14 +275,15 @@ def attempts(world: World) -> Iterator[Attempt]:
         yield Attempt(f"{what}, as what differs", "git_diff", {"path": text}, refused=False)
         yield Attempt(f"{what}, as what has a log", "git_log", {"path": text}, refused=False)
         yield Attempt(f"{what}, as a command's argument", "cat", {"path": text}, refused=False)
-        for key in (f"fact:git diff {text}", f"fact:test files {text}", f"fact:test setup {text}"):
+        for fact in ("git diff", "test files", "test setup", "related", "impact"):
+            key = f"fact:{fact} {text}"
             yield Attempt(f"{what}, as {key[:40]!r}", key, None, refused=False)
         if not what.startswith("is secret, "):  # what a secret's other spellings match is what its name does
             yield Attempt(f"{what}, as a pattern", "glob", {"pattern": text}, refused=False)
             yield Attempt(f"{what}, as a pattern for files", "grep", {"pattern": "canary", "glob": text}, refused=False)
     yield from _patterns()
     yield from _calls()
-    for fact in ("git status", "git diff", "git recent", "test setup", "test failures", "dependencies"):
+    for fact in ("git status", "git diff", "git recent", "impact", "test setup", "test failures", "dependencies"):
         yield Attempt(f"the repository's configuration runs programs, in {fact!r}", f"fact:{fact}", None, refused=False)
     yield Attempt("a file of a commit", "fact:git diff HEAD:.env", None, refused=False)
     for lines in ("1-2", "1-999999999", "2-1", "0-1", "1,2", "-1", "1-2 --contents=/etc/passwd"):

@@ -1,6 +1,7 @@
 """Every attempt of `hostile_world` through a real manager: refused or harmless, and nothing secret is ever served."""
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from preloader.components import confined
 from preloader.errors import PreloaderError
 from preloader.manager import PreloadManager
+from preloader.scheduling.execution import ThreadExecutor
 from preloader.settings import Settings
 from preloader.workspace import catalogue, git, git_facts, paths
 from preloader.workspace.arguments import Argument
@@ -20,6 +22,7 @@ from preloader.workspace.commands import CommandTool
 from preloader.workspace.derived import Derived
 from preloader.workspace.facts import FactProvider
 from preloader.workspace.files import SourceFile, SourceFiles, WorkspaceFiles
+from preloader.workspace.graph.code_graph import CodeGraph
 from preloader.workspace.paths import Confined
 from preloader.workspace.tools import ToolProvider
 from tests.stress.hostile_world import CANARY, Attempt, World, attempts
@@ -38,6 +41,11 @@ def operators_catalogue(marker):
         run = CommandTool(command, schema, ["README.md"], pure=effects == "none")
         tools.add(Tool(name=name, run=run, arguments=schema, side_effects=effects))
     return tools
+
+
+def files_of(root):
+    """Return all there is, as if git tracked it."""
+    return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
 
 
 class Attacker:
@@ -66,7 +74,13 @@ class Attacker:
         """Make the attempts that are chosen; return what went wrong in words, and how many there were."""
         faults, count = [], 0
         settings = Settings(load_attempts=1, load_timeout_s=20.0, quarantine_after=1_000, pressure=False)
-        async with PreloadManager(self.providers, settings=settings) as manager:
+        async with (
+            contextlib.aclosing(ThreadExecutor()) as executor,
+            PreloadManager(self.providers, settings=settings, executor=executor) as manager,
+            CodeGraph(self.world.root, executor) as graph,
+        ):
+            await graph.build(files_of(self.world.root))
+            self.providers["fact"].of_graph.graph = graph
             for attempt in filter(chosen, attempts(self.world)):
                 count += 1
                 served, error = await self.outcome(manager, attempt)

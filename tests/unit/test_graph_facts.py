@@ -89,12 +89,17 @@ def test_related_files_follow_a_configuration(tmp_path):
 
 
 def test_what_may_not_be_looked_at_is_not_named(tmp_path):
-    write(tmp_path, {**FILES, ".gitignore": "made.py\n", "made.py": "import shop.cart\n", "shop/.env": "KEY=1"})
+    write(
+        tmp_path, {**FILES, ".gitignore": "made.py\n", "made.py": "from shop.cart import total\n", "shop/.env": "KEY=1"}
+    )
 
     async def use(workspace):
         names = [one.path for one in await workspace.facts("related shop/cart.py")]
         assert "shop/money.py" in names
         assert "shop/.env" not in names
+        await workspace.graph.update(["made.py"])  # as if git tracked it
+        assert "made.py" in {one.path for one in (await workspace.graph.impact(["shop/cart.py"])).dependents}
+        assert "made.py" not in {one.path for one in (await workspace.facts("impact shop/cart.py")).dependents}
         for name in ("related nope.py", "related shop", "impact shop"):
             with pytest.raises(UnknownResourceError):
                 await workspace.facts(name)
