@@ -144,7 +144,9 @@ class Workspace:
         )
         base = self.providers.confined.root
         self.index = PathIndex(base, executor=self._executor, watch=watch, on_change=self._changed)
-        self.graph = CodeGraph(base, self._executor, state=state_dir) if graph else None
+        self.graph = (
+            CodeGraph(base, self._executor, state=state_dir, refuses=self.providers.confined.refuses) if graph else None
+        )
         self.providers.facts.of_graph.graph = self.graph
         resolver, executor = self.index.resolver, self._executor
         self._adviser = Adviser(advice, self.providers, resolver, self._expect, executor) if advice else None

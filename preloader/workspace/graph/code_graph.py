@@ -70,6 +70,7 @@ class CodeGraph:
         limits: What files may cost.
         commits: How many of git's latest commits say what changes together; 0 for none.
         git_timeout_s: How long git may take for them.
+        refuses: Says of a path whether it may not be opened, such as `Confined.refuses`, which it is unless given.
 
     Raises:
         MissingExtraError: From `build` and `update`: tree-sitter or a grammar is not installed.
@@ -85,6 +86,7 @@ class CodeGraph:
         limits: Limits | None = None,
         commits: int = 2_000,
         git_timeout_s: float = 10.0,
+        refuses: Callable[[str], bool] | None = None,
     ) -> None:
         self._root = root
         self._executor = executor
@@ -92,6 +94,7 @@ class CodeGraph:
         self._limits = limits or Limits()
         self._commits = commits
         self._git_timeout_s = git_timeout_s
+        self._refuses = refuses
         self._index: GraphIndex | None = None
         self._changes = CoChanges(())
         self._opening = threading.Lock()
@@ -217,7 +220,9 @@ class CodeGraph:
             if self._closed:
                 raise ClosedError("the code graph is closed")
             if self._index is None:
-                self._index = GraphIndex(self._root, self._state, self._limits)
+                self._index = GraphIndex(
+                    self._root, self._state, self._limits, self._refuses or Confined(self._root).refuses
+                )
             return self._index
 
     def _read_changes(self, index: GraphIndex) -> CoChanges:

@@ -7,6 +7,7 @@ answer changes: after any sequence of edits the graph is the one that is built f
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -72,10 +73,14 @@ class GraphIndex:
         root: The workspace.
         state: The directory that the graph is kept in; in memory alone where ``None``.
         limits: What files may cost.
+        refuses: Says of a path whether it may not be opened.
     """
 
-    def __init__(self, root: Path, state: Path | None, limits: Limits) -> None:
+    def __init__(
+        self, root: Path, state: Path | None, limits: Limits, refuses: Callable[[str], bool] = lambda path: False
+    ) -> None:
         self.root = root.resolve()
+        self._refuses = refuses
         self.limits = limits
         self._lock = threading.RLock()
         self._updating = threading.Lock()
@@ -293,7 +298,7 @@ class GraphIndex:
         if trusting and known is not None and unchanged(self.root, path, known):
             self._enter(path, done)
             return
-        found = read_bytes(self.root, path, self.limits.file_bytes)
+        found = self._bytes(path, self.limits.file_bytes)
         if found is None:
             self._remove(path, done)
             return
@@ -410,5 +415,8 @@ class GraphIndex:
             del self._asked[path]
 
     def _configuration(self, path: str, limit: int) -> bytes | None:
-        found = read_bytes(self.root, path, limit)
+        found = self._bytes(path, limit)
         return found[0] if found is not None else None
+
+    def _bytes(self, path: str, limit: int) -> tuple[bytes | None, os.stat_result] | None:
+        return None if self._refuses(path) else read_bytes(self.root, path, limit)
