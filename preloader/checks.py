@@ -28,7 +28,10 @@ def check(struct: Any, rules: Mapping[str, Rule]) -> None:
 
 def shown(value: Any) -> str:
     """Return a value as it is shown in a message: shortened where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deeply"
     return text if len(text) <= 60 else text[:59] + "…"
 
 

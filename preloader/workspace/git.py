@@ -23,7 +23,8 @@ OPTIONS = (
     *("-c", "core.attributesFile=/dev/null", "-c", "core.untrackedCache=false", "-c", "core.alternateRefsCommand="),
     *("-c", "protocol.allow=never", "-c", "submodule.recurse=false", "-c", "diff.ignoreSubmodules=all"),
     *("-c", "diff.orderFile=/dev/null", "-c", "log.showSignature=false", "-c", "gpg.program=/dev/null"),
-    *("-c", "blame.ignoreRevsFile=", "-c", "color.ui=never", "-c", "i18n.logOutputEncoding=UTF-8"),
+    *("-c", "mailmap.file=/dev/null", "-c", "mailmap.blob="),
+    *("-c", "color.ui=never", "-c", "i18n.logOutputEncoding=UTF-8"),
 )
 """How every git begins: what a repository configures to be run is overridden; but for filters, which have names."""
 
@@ -59,7 +60,7 @@ class Git:
         Raises:
             LoadError: It failed, or not with one of ``codes``.
         """
-        command = (*OPTIONS, "--literal-pathspecs", *self._overrides, *arguments)
+        command = (*OPTIONS, "--literal-pathspecs", "-c", "core.excludesFile=/dev/null", *self._overrides, *arguments)
         output = self.reading.run(command, self._environment, max_bytes=max_bytes)
         if output.code not in codes:
             raise LoadError(f"git {arguments[0]} failed: {output.complaint}")

@@ -142,7 +142,9 @@ def blame(reading: Reading, path: PurePosixPath, first: int, last: int) -> tuple
     for directory in path.parents:
         reading.note(str(directory / ".gitattributes"))
     last = min(last, lines, first + _MOST_LINES - 1)
-    output = git.run("blame", "--no-textconv", "--porcelain", f"-L{first},{last}", "--", str(path))
+    # configured files of revisions to ignore may lie anywhere, and messages would tell what is in them
+    options = ("--no-textconv", "--no-ignore-revs-file", "--porcelain")
+    output = git.run("blame", *options, f"-L{first},{last}", "--", str(path))
     return tuple(_blamed(output.stdout.decode("utf-8", "replace")))
 
 

@@ -92,6 +92,13 @@ class World:
             self._git("config", name, run)
         for name in ("filter.trap.clean", "filter.trap.smudge", "core.sshCommand", "gpg.program", "core.editor"):
             self._git("config", name, run)
+        for name in (
+            "core.attributesFile",
+            "mailmap.file",
+            "blame.ignoreRevsFile",
+            "diff.orderFile",
+        ):
+            self._git("config", name, str(self.outside / "page.txt"))
         self._git("config", "filter.trap.required", "true")
         self._git("config", "alias.status", f"!{run}")
         self._git("config", "log.showSignature", "true")
