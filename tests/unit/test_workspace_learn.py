@@ -7,6 +7,7 @@ import pytest
 
 from preloader.errors import BundleError
 from preloader.evaluation.ratios import ratio_interval
+from preloader.workspace.learn import predictor as predicting
 from preloader.workspace.learn.call_habits import CallHabits, template_of
 from preloader.workspace.learn.calls import CallMemory, proposals
 from preloader.workspace.learn.calls import taught as teach_calls
@@ -275,3 +276,15 @@ def test_only_so_many_files_are_prepared_between_two_calls() -> None:
     assert asked() == 5
     predictor.feed(call("Bash", command="ls"))
     assert 0 < asked() <= 4
+
+
+def test_files_are_ranked_once_after_an_item_and_anew_after_the_next(monkeypatch):
+    ranked = []
+    monkeypatch.setattr(predicting, "candidates", lambda memory: ranked.append(1) or candidates(memory))
+    predictor = StepPredictor("o/r", load_models(MODELS))
+    for number in (1, 2):
+        predictor.feed(Item(type="user_text", time_s=number, text=f"look at `src/part_{number}.py` please"))
+        predictor.calls()
+        called = [one.arguments["file_path"] for one in predictor.calls() if "file_path" in one.arguments]
+        assert len(ranked) == number
+    assert "src/part_2.py" in called

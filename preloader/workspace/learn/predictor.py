@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 from preloader.workspace.learn.calls import CallMemory, Proposal
 from preloader.workspace.learn.calls import taught as teach_calls
-from preloader.workspace.learn.features import candidates
+from preloader.workspace.learn.features import Candidates, candidates
 from preloader.workspace.learn.fitting import COLD_FILES, Known
 from preloader.workspace.learn.forgetting import make_room
 from preloader.workspace.learn.items import Item, without_long_arguments
 from preloader.workspace.learn.memory import SessionMemory
 from preloader.workspace.learn.models import Models
-from preloader.workspace.learn.preparing import NEW_FILES_A_STEP, chosen
-from preloader.workspace.learn.ranker import Ranked
+from preloader.workspace.learn.preparing import NEW_FILES_A_STEP, Floats, chosen
+from preloader.workspace.learn.ranker import Ranked, likeliest
 from preloader.workspace.learn.safe_calls import is_safe
 from preloader.workspace.learn.turn import Action
 
@@ -37,6 +38,7 @@ class StepPredictor:
         self._memory = SessionMemory(repository, self._known.files)
         self._calls = CallMemory(self._known.calls)
         self._taught: deque[Item] = deque(maxlen=_MOST_TAUGHT)
+        self._ranked: tuple[Candidates, Floats] | None = None
         self._held: set[int] = set()
         self._new_files = 0
 
@@ -46,7 +48,9 @@ class StepPredictor:
             self._new_files = 0
         if make_room(self._memory):
             self._held.clear()
+        self._ranked = None
         self._memory.feed(item)
+        time.sleep(0)  # on a thread, this lets the loop have the interpreter's lock
         self._calls.feed(item)
         if item.type == "tool_call":
             brief = without_long_arguments(item, _LONG)
@@ -59,8 +63,7 @@ class StepPredictor:
         At most `NEW_FILES_A_STEP` are returned between two calls; each has a score that reaches the models' usual
         threshold, and the probability that it is read later in this session.
         """
-        found = candidates(self._memory)
-        scores = self._models.ranker.scores(found)
+        found, scores = self._ranking()
         room = NEW_FILES_A_STEP - self._new_files
         new = chosen(found.numbers, scores, self._held, self._models.thresholds.usual, room)
         self._held.update(new)
@@ -80,8 +83,17 @@ class StepPredictor:
 
     def calls(self, limit: int = 3) -> list[Proposal]:
         """Return the calls without side effects that are likeliest to come next exactly so, the likeliest first."""
-        cold = self._models.ranker.rank(self._memory, COLD_FILES)
+        found, scores = self._ranking()
+        cold = likeliest(self._memory, found, scores, COLD_FILES)
         return self._models.calls.predict(self._calls, cold, self.actions(), limit)
+
+    def _ranking(self) -> tuple[Candidates, Floats]:
+        """Return the files that no call named yet, with their scores: found out once after each item."""
+        if self._ranked is None:
+            found = candidates(self._memory)
+            time.sleep(0)
+            self._ranked = found, self._models.ranker.scores(found)
+        return self._ranked
 
     def end(self) -> None:
         """Teach the session to what is known of the repository."""

@@ -73,9 +73,13 @@ class Ranker:
     def rank(self, memory: SessionMemory, limit: int = 5) -> list[Ranked]:
         """Return the likeliest files that no call named yet, the likeliest first."""
         found = candidates(memory)
-        scores = self.scores(found)
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return [Ranked(memory.book.paths[found.numbers[one]], float(scores[one])) for one in best]
+        return likeliest(memory, found, self.scores(found), limit)
+
+
+def likeliest(memory: SessionMemory, found: Candidates, scores: NDArray[np.float64], limit: int) -> list[Ranked]:
+    """Return the candidates with the highest scores, the highest first."""
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return [Ranked(memory.book.paths[found.numbers[one]], float(scores[one])) for one in best]
 
 
 class Examples:
