@@ -78,7 +78,7 @@ class CommandTool:
 
         Raises:
             RefusedCallError: An argument would be taken for an option.
-        UnknownResourceError: A path is not there, or may not be looked at.
+            UnknownResourceError: A path is not there, or may not be looked at.
             LoadError: It cannot be started, or not in time.
         """
         resolved = {name: self._resolved(reading, name, value) for name, value in arguments.items()}

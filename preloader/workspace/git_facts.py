@@ -26,10 +26,17 @@ _SAFE_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodul
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A changed path: git's two letters for index and worktree (``.M``, ``A.``, ``??``), and the path."""
+    """A changed path: git's two letters for index and worktree (``.M``, ``A.``, ``??``), and the path.
+
+    Attributes:
+        state: The letters.
+        path: The path.
+        before: Of what was renamed or copied: the path that it had, if that may be looked at.
+    """
 
     state: str
     path: str
+    before: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -98,7 +105,12 @@ def status(reading: Reading) -> Status:
     fields = git.lines(*_STATUS, max_bytes=20_000_000)
     header = {key: value for key, _, value in (field[2:].partition(" ") for field in fields if field[:2] == "# ")}
     changes = list(_changes(fields))
-    shown = tuple(change for change in changes if not reading.confined.refuses(change.path))
+    refuses = reading.confined.refuses
+    shown = tuple(
+        msgspec.structs.replace(change, before="") if change.before and refuses(change.before) else change
+        for change in changes
+        if not refuses(change.path)
+    )
     return Status(header.get("branch.head", ""), header.get("branch.oid", ""), shown, hidden=len(changes) - len(shown))
 
 
@@ -230,8 +242,7 @@ def _changes(fields: list[str]) -> list[Change]:
         if field.startswith("1 "):
             changes.append(Change(field[2:4], field.split(" ", 8)[8]))
         elif field.startswith("2 "):
-            changes.append(Change(field[2:4], field.split(" ", 9)[9]))
-            next(fields_, None)  # where it was before
+            changes.append(Change(field[2:4], field.split(" ", 9)[9], next(fields_, "")))
         elif field.startswith("u "):
             changes.append(Change(field[2:4], field.split(" ", 10)[10]))
         elif field.startswith("? "):

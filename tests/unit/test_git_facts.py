@@ -51,7 +51,7 @@ def test_a_rename_and_a_conflict(root):
     git(root, "mv", "src/app.py", "src/main.py")
     (status, _), _ = look(root, "git status")
     assert set(status.changes) in (
-        {Change("R.", "src/main.py")},
+        {Change("R.", "src/main.py", before="src/app.py")},
         {Change("D.", "src/app.py"), Change("A.", "src/main.py")},
     )
     git(root, "commit", "-qm", "move")
@@ -65,6 +65,12 @@ def test_a_rename_and_a_conflict(root):
         git(root, "merge", "other")
     (status, _), _ = look(root, "git status")
     assert Change("UU", "README.md") in status.changes
+
+
+def test_a_file_that_was_renamed_from_a_secret_does_not_name_it(root):
+    git(root, "mv", ".env", "settings.txt")
+    (status, _), _ = look(root, "git status")
+    assert {(change.path, change.before) for change in status.changes} == {("settings.txt", "")}
 
 
 def test_diff_of_all_and_of_one_and_never_of_a_secret(root):
