@@ -36,7 +36,7 @@ def tested_stems(path: PurePosixPath) -> set[str]:
         return set()
     stem = path.stem
     if path.suffix == ".py" or path.suffix == ".go":
-        return {stem.removeprefix("test_").removesuffix("_test")}
+        return {_public(stem.removeprefix("test_").removesuffix("_test"))}
     if path.suffix in _JS:
         return {_JS_MARK.sub("", stem)}
     if path.suffix in _JVM:
@@ -45,8 +45,16 @@ def tested_stems(path: PurePosixPath) -> set[str]:
 
 
 def own_stem(source: PurePosixPath) -> str:
-    """Return the name, without its ending, that tests of a source file go by: its package's, where it has none."""
-    return source.parent.name if source.stem in ("__init__", "index", "mod") else source.stem
+    """Return the name that tests of a source file go by: without its ending, and without what marks it as private.
+
+    Where it has no name of its own, that is its package's.
+    """
+    stem = source.parent.name if source.stem in ("__init__", "index", "mod") else source.stem
+    return _public(stem) if source.suffix == ".py" else stem
+
+
+def _public(stem: str) -> str:
+    return stem.lstrip("_") or stem
 
 
 def tests_of(source: PurePosixPath, files: Iterable[PurePosixPath]) -> tuple[str, ...]:

@@ -69,6 +69,12 @@ def test_a_name_with_dots_leads_to_its_test_and_back(tmp_path):
         assert related(index, CoChanges(()), "tests/test_cart.py", 9) == []
 
 
+def test_a_private_module_and_its_test_belong_together(tmp_path):
+    with graph_of(tmp_path, {"pkg/_client.py": "", "tests/test_client.py": ""}) as index:
+        assert kinds(related(index, CoChanges(()), "pkg/_client.py", 9)) == {"tests/test_client.py": ["test"]}
+        assert kinds(related(index, CoChanges(()), "tests/test_client.py", 9)) == {"pkg/_client.py": ["tested"]}
+
+
 def test_what_everything_imports_says_less(tmp_path):
     files = {f"m{n}.py": "import hub\n" for n in range(30)} | {"hub.py": "", "own.py": "", "a.py": "import hub, own\n"}
     with graph_of(tmp_path, files) as index:

@@ -169,6 +169,7 @@ def test_a_new_configuration_is_seen(tmp_path):
         ("web/app.service.ts", ["web/app.service-spec.ts", "web/app.service.cy.ts"]),
         ("java/src/main/java/x/Other.java", ["java/src/test/java/x/OtherTestCase.java"]),
         ("shop/tests.py", ["shop/tests.py"]),
+        ("src/pkg/_app.py", ["tests/pkg/test_app.py", "other/app_test.py"]),
     ],
 )
 def test_the_tests_of_a_source_file(tmp_path, source, tests):

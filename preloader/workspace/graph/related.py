@@ -92,7 +92,8 @@ def _of_tests(index: GraphIndex, path: str) -> Iterator[tuple[str, Reason]]:
 
 def _tested(index: GraphIndex, test: str) -> Iterator[str]:
     for stem in sorted(tested_stems(PurePosixPath(test))):
-        for other in index.with_stem(stem.partition(".")[0]):
+        first = stem.partition(".")[0]
+        for other in (*index.with_stem(first), *index.with_stem(f"_{first}")):
             if own_stem(PurePosixPath(other)) == stem and not index.is_test(other):
                 yield other
 
