@@ -42,9 +42,9 @@ async def _measure(root: Path) -> None:
     async with Workspace(root, settings=settings, graph=False, watch=False) as workspace:
         _show("feed, a chunk of 12 characters", await _stream(workspace))
         _show("feed, an output of 30,000 characters", await _outputs(workspace))
-        _show("the loop is held, at idle", await _held(_idle()))
-        _show("the loop is held, words streaming", await _held(_stream(workspace)))
-        _show("the loop is held, outputs coming", await _held(_outputs(workspace)))
+        _show_held("at idle", *await _held(_idle()))
+        _show_held("words streaming", *await _held(_stream(workspace)))
+        _show_held("outputs coming", *await _held(_outputs(workspace)))
         alone, through = await _misses(workspace)
         _show("a miss through the manager", alone)
         _show("a miss through the workspace", through)
@@ -80,17 +80,27 @@ async def _idle() -> list[float]:
     return []
 
 
-async def _held(work: Coroutine[Any, Any, list[float]]) -> list[float]:
-    """Return how long each turn of the loop took while ``work`` was done."""
+async def _held(work: Coroutine[Any, Any, list[float]]) -> tuple[list[float], list[float]]:
+    """Return how long each turn of the loop took while ``work`` was done, and the loop's own CPU time of it.
+
+    The rest of a turn is what others had of the processor, or of the interpreter's lock.
+    """
     task = asyncio.create_task(work)
-    turns, before_s = [], time.perf_counter()
+    turns, own = [], []
+    before_s, own_before_s = time.perf_counter(), time.thread_time()
     while not task.done():
         await asyncio.sleep(0)
-        now_s = time.perf_counter()
+        now_s, own_now_s = time.perf_counter(), time.thread_time()
         turns.append(now_s - before_s)
-        before_s = now_s
+        own.append(own_now_s - own_before_s)
+        before_s, own_before_s = now_s, own_now_s
     await task
-    return turns
+    return turns, own
+
+
+def _show_held(when: str, turns: Sequence[float], own: Sequence[float]) -> None:
+    _show(f"the loop is held, {when}", turns)
+    _show("… by what runs on it", own)
 
 
 async def _misses(workspace: Workspace) -> tuple[list[float], list[float]]:
