@@ -106,7 +106,7 @@ class PreloadManager:
         )
         self._store = Store(settings.budget_bytes, eviction or make_eviction(settings.eviction))
         self._ledger = Ledger(listeners)
-        policy = policy or make_policy(settings.policy, settings.waste_budget)
+        policy = policy or make_policy(settings.policy, settings.waste_budget, settings.waste_burst)
         self._speculation = Speculation(policy, self._store, self._ledger, settings, cpu_load)
         self._loader = Loader(
             self._providers,
@@ -292,6 +292,10 @@ class PreloadManager:
     def is_ready(self, key: str) -> bool:
         """Return whether a resource is loaded."""
         return key in self._store
+
+    def holds(self, key: str) -> bool:
+        """Whether a resource is ready, or being loaded, or waits for that."""
+        return key in self._store or self._speculation.of(key) is not None or self._loader.in_flight(key) is not None
 
     def hint_channel(self, keys: Sequence[str], *, capacity: int = 256) -> AbstractAsyncContextManager[HintChannel]:
         """Take hints on these keys from other processes, and from threads without the GIL, inside an ``async with``.

@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         quarantine_s: For how long it then is not tried.
         policy: Name of the decision policy.
         waste_budget: Largest share of preloads that may be wasted, 0 to 1; ``None`` sets no limit.
+        waste_burst: How many preloads may be wasted beyond that share, before any was useful.
         eviction: Name of the eviction policy.
         warm_start: Whether what earlier sessions used at this time of day is considered for preloading when the manager
             starts, and when a user's first session begins.
@@ -71,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quarantine_s: float = 60.0
     policy: str = "thresholds"
     waste_budget: float | None = 0.10
+    waste_burst: float = 4.0
     eviction: str = "predictive"
     warm_start: bool = True
     autosave_s: float = 300.0
@@ -154,6 +156,7 @@ _RULES: dict[str, Rule] = {
     "quarantine_s": _DURATION,
     "policy": _NAME,
     "waste_budget": (lambda value: value is None or _is_share(value), "a share from 0 up to but below 1, such as 0.1"),
+    "waste_burst": (lambda value: is_number(value) and value >= 0, "a number of preloads of at least 0"),
     "eviction": _NAME,
     "warm_start": (lambda value: isinstance(value, bool), "true or false"),
     "autosave_s": _DURATION,

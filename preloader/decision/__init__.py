@@ -3,7 +3,7 @@
 from preloader.decision.conformal import ConformalPolicy
 from preloader.decision.policies import NoPreload, ThresholdPolicy, Thresholds, base_policy
 from preloader.decision.value import ExpectedValuePolicy
-from preloader.decision.waste import WasteBudget
+from preloader.decision.waste import BURST, WasteBudget
 from preloader.ports import DecisionPolicy
 
 __all__ = [
@@ -18,15 +18,16 @@ __all__ = [
 ]
 
 
-def make_policy(name: str, waste: float | None = None) -> DecisionPolicy:
+def make_policy(name: str, waste: float | None = None, burst: float = BURST) -> DecisionPolicy:
     """Return a decision policy by name.
 
     Args:
         name: One of `preloader.decision.policies.POLICIES`.
         waste: The share of preloads that may be wasted; ``None`` sets no budget.
+        burst: How many more may be wasted before any was useful.
 
     Raises:
         ConfigurationError: There is no such policy, or the share is out of its range.
     """
     policy = base_policy(name, waste)
-    return policy if waste is None else WasteBudget(policy, waste)
+    return policy if waste is None else WasteBudget(policy, waste, burst=burst)

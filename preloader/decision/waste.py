@@ -17,6 +17,10 @@ from preloader.ports import Budget, DecisionPolicy
 _KEYS = 4_096  # keys whose real size is remembered; the longest unloaded are forgotten
 
 
+BURST = 4.0
+"""How many preloads may be wasted before any was useful, unless said otherwise."""
+
+
 class _Charge(msgspec.Struct, frozen=True):
     bytes: int
     probability: float
@@ -59,7 +63,7 @@ class WasteBudget:
         policy: DecisionPolicy,
         share: float,
         *,
-        burst: float = 4.0,
+        burst: float = BURST,
         trickle: float = 0.0003,
         depth: float = 5.0,
         reserve: float = 12.0,

@@ -6,9 +6,12 @@ one file are added as independent ones, and fade as steps pass.
 
 from __future__ import annotations
 
+import heapq
+
 import msgspec
 
 from preloader.workspace.learn.preparing import NEW_FILES_A_STEP
+from preloader.workspace.learn.ranker import Ranked
 from preloader.workspace.mentions import Mention, Source
 from preloader.workspace.resolve import Match, Resolution
 
@@ -47,17 +50,14 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class ColdRules:
-    """Adds up what is said of files, and says which to prepare; no more than a few new ones between two calls."""
+    """Adds up what is said of files, and says which are likely."""
 
     def __init__(self) -> None:
         self._chances: dict[str, float] = {}
-        self._likely: set[str] = set()  # reach LEAST, and were not returned
-        self._held: set[str] = set()
-        self._new = 0
+        self._likely: set[str] = set()  # reach LEAST
 
     def step(self) -> None:
         """A call was made: what was said before it counts less from now on."""
-        self._new = 0
         faded = {path: _FADES * chance for path, chance in self._chances.items()}
         self._chances = {path: chance for path, chance in faded.items() if chance > _FORGOTTEN}
         self._likely = {path for path in self._likely if self._chances.get(path, 0.0) >= LEAST}
@@ -66,8 +66,6 @@ class ColdRules:
         """Begin anew."""
         self._chances.clear()
         self._likely.clear()
-        self._held.clear()
-        self._new = 0
 
     def mentioned(self, mention: Mention, found: Resolution) -> None:
         """Note what a mention may mean; of several files the first gets most."""
@@ -83,16 +81,10 @@ class ColdRules:
             return
         missed = (1.0 - self._chances.get(path, 0.0)) * (1.0 - min(chance, _MOST))
         self._chances[path] = min(_MOST, 1.0 - missed)
-        if self._chances[path] >= LEAST and path not in self._held:
+        if self._chances[path] >= LEAST:
             self._likely.add(path)
 
-    def prepare(self) -> list[tuple[str, float]]:
-        """Return the files to prepare now that were not returned before, the likeliest first."""
-        room = NEW_FILES_A_STEP - self._new
-        if room <= 0 or not self._likely:
-            return []
-        ordered = sorted(self._likely, key=lambda path: (-self._chances[path], path))[:room]
-        self._likely.difference_update(ordered)
-        self._held.update(ordered)
-        self._new += len(ordered)
-        return [(path, self._chances[path]) for path in ordered]
+    def likely(self, limit: int) -> list[Ranked]:
+        """Return the files that are worth preparing, the likeliest first."""
+        best = heapq.nsmallest(limit, self._likely, key=lambda path: (-self._chances[path], path))
+        return [Ranked(path, self._chances[path]) for path in best]

@@ -28,6 +28,7 @@ from preloader.workspace.learn.ranker import Ranked
 from preloader.workspace.learn.safe_calls import SAFE_TOOLS
 from preloader.workspace.mentions import Mention
 from preloader.workspace.next_action import action_of_call
+from preloader.workspace.offers import Offers
 from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.resolve import Resolver
 from preloader.workspace.stream import INLINE, StreamAnalyzer
@@ -42,7 +43,7 @@ _SLICE = 256  # characters analysed before others may use the loop: some tenths 
 _MENTIONS = 1  # looked up before others may
 _RELATED, _RELATED_SHARE = 5, 0.5
 _SYNTAX, _ARGUMENT, _WHOLE_CALL, _FAILURES = 0.4, 0.9, 0.97, 0.5
-_LEARNED_LEAST = 0.4  # of the files that reach the learned ranker's threshold, so many are read (workspace-results.md)
+_LOOKED_AT = 20  # likely files that are looked through for new ones
 
 _PROPOSED = SAFE_TOOLS | {SHELL}  # tools of which the models propose calls
 
@@ -58,6 +59,7 @@ class Follower:
         resolver: Finds the files that mentions mean.
         providers: Which keys there may be.
         expect: Takes what will probably be needed.
+        holds: Says of a key whether it is ready or on its way.
         called: Takes the tool and the arguments of each call; nothing of them where a call is known by what it read.
         executor: Where blocking work runs.
         models: The learned models, if any.
@@ -75,6 +77,7 @@ class Follower:
         resolver: Resolver,
         providers: WorkspaceProviders,
         expect: Callable[[Expected], None],
+        holds: Callable[[str], bool],
         called: Callable[[str, Mapping[str, Any]], None],
         executor: Executor,
         models: Models | None,
@@ -98,6 +101,7 @@ class Follower:
         self._analyzer = StreamAnalyzer(executor)
         self._items = WholeItems()
         self._rules = ColdRules()
+        self._offers = Offers(providers.file_key, holds, expect)
         self._tests: deque[str] = deque(maxlen=64)  # calls that run tests, whose output is not there yet
         self._told_call = False
         self._turn = threading.Lock()
@@ -156,9 +160,6 @@ class Follower:
         self._rules.forget()
         if self._adviser is not None:
             self._adviser.forget()
-        if self._learned is not None:
-            learned = self._learned
-            self.soon(lambda: self._executor.run(self._alone, learned.forget_prepared))
 
     async def run(self) -> None:
         """Do the jobs until cancelled; one that fails is logged and counted, and harms no other."""
@@ -213,13 +214,15 @@ class Follower:
             return
         text = await self._decoding.text(data or chunk.text, chunk.source, chunk.stream, last=chunk.last)
         chunk = msgspec.structs.replace(chunk, text=text) if text is not chunk.text else chunk
-        for number, mention in enumerate(await self._mentions(chunk), 1):
+        mentions = await self._mentions(chunk)
+        for number, mention in enumerate(mentions, 1):
             if query != self._query:
                 return
             self._mentioned(mention)
             if number % _MENTIONS == 0:
                 await asyncio.sleep(0)
-        self._prepare_by_rules()
+        if mentions:
+            self._offer_by_rules()
         for item in self._items.add(chunk):
             if self._adviser is not None:
                 self._adviser.hear(item, ask=chunk.source != "tool_call")
@@ -243,14 +246,13 @@ class Follower:
             return
         found = self._resolver.resolve(mention)
         if is_argument and found.match in ("exact", "inner"):
-            self._file(found.paths[0], _ARGUMENT, 1)
+            self._offers.announced(found.paths[0], _ARGUMENT)
         else:
             self._rules.mentioned(mention, found)
 
-    def _prepare_by_rules(self) -> None:
+    def _offer_by_rules(self) -> None:
         if self._learned is None:
-            for path, chance in self._rules.prepare():
-                self._file(path, chance)
+            self._offers.offer(self._rules.likely(_LOOKED_AT))
 
     async def _whole(self, item: Item, query: int) -> None:
         if item.type == "tool_call":
@@ -277,13 +279,13 @@ class Follower:
 
     def _step(self) -> None:
         self._rules.step()
+        self._offers.step()
         if self._adviser is not None:
             self._adviser.step()
 
     def _proposed(self, files: list[Ranked], calls: list[Proposal]) -> None:
-        for ranked in files:
-            if ranked.path in self._resolver.table:
-                self._file(ranked.path, max(ranked.probability, _LEARNED_LEAST))
+        table = self._resolver.table
+        self._offers.offer([ranked for ranked in files if ranked.path in table])
         for proposal in calls:
             self._call(proposal.tool, proposal.arguments, proposal.probability)
 
@@ -297,11 +299,10 @@ class Follower:
             if query == self._query:
                 for one in related:
                     self._rules.note(one.path, _RELATED_SHARE * one.score)
-                self._prepare_by_rules()
+                self._offer_by_rules()
 
     async def _after_edit(self, path: str) -> None:
         if path in self._resolver.table:
-            self._file(path, _SYNTAX)
             self._expect(Expected(f"fact:syntax {path}", _SYNTAX))
             for expected in after_edit(path, with_graph=self._graph_is_built):
                 self._expect(expected)
@@ -310,12 +311,6 @@ class Follower:
         """Call on a thread what is no two threads' business: a call that was cancelled may still run there."""
         with self._turn:
             return function(*args)
-
-    def _file(self, path: str, probability: float, steps: int = 2) -> None:
-        try:
-            self._expect(Expected(self._providers.file_key(path), probability, steps))
-        except UnknownResourceError as error:  # an index names what may not be looked at, too
-            logger.debug("%s", error)
 
     def _call(self, tool: str, arguments: dict[str, object], probability: float, steps: int = 2) -> None:
         try:
@@ -327,4 +322,4 @@ class Follower:
 def _next(learned: StepPredictor, item: Item, lists_calls: bool) -> tuple[list[Ranked], list[Proposal]]:
     """Return what the models expect after an item; not which calls where none of these is listed."""
     learned.feed(item)
-    return learned.files(), learned.calls() if lists_calls else []
+    return learned.files(_LOOKED_AT), learned.calls() if lists_calls else []

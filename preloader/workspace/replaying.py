@@ -116,7 +116,7 @@ class _Session:
         providers.files = _SlowFiles(self._confined)
         providers.files.load_s = self._load_s
         settings = msgspec.structs.replace(SETTINGS, pressure=False)
-        manager = PreloadManager(providers.by_kind, settings=settings, executor=executor, cpu_load=lambda: 0.0)
+        manager = PreloadManager({"file": providers.files}, settings=settings, executor=executor, cpu_load=lambda: 0.0)
         self._now_s = self._recording.items[0].time_s
         async with (
             manager,

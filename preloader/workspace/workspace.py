@@ -41,8 +41,11 @@ from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.trials import Trials
 from preloader.workspace.whole_items import Chunk
 
-SETTINGS = Settings(budget_bytes=256_000_000, waste_budget=0.6, load_attempts=1)
-"""Of the manager that a workspace makes for itself: of the files prepared about half are read."""
+SETTINGS = Settings(budget_bytes=256_000_000, waste_budget=0.6, waste_burst=20.0, load_attempts=1)
+"""Of the manager that a workspace makes for itself: of the files prepared two in five are read (docs/workspace.md).
+
+At five new files between two calls, a smaller burst would be spent before the first of them can be read.
+"""
 
 _TTL_S = 900.0
 _MOST_HINTED = 4_096
@@ -151,7 +154,16 @@ class Workspace:
         resolver, executor = self.index.resolver, self._executor
         self._adviser = Adviser(advice, self.providers, resolver, self._expect, executor) if advice else None
         self._follower = Follower(
-            resolver, self.providers, self._expect, self._called, executor, models, known, self.graph, self._adviser
+            resolver,
+            self.providers,
+            self._expect,
+            self._manager.holds,
+            self._called,
+            executor,
+            models,
+            known,
+            self.graph,
+            self._adviser,
         )
         record = known.patterns if known is not None else pattern_record()
         self._trials = Trials(record, self._manager.is_ready, self._cancel)

@@ -50,7 +50,7 @@ def test_any_session_is_followed(items: list[Item]) -> None:
         found = candidates(predictor._memory)
         assert found.features.shape == (len(found.numbers), len(NAMES))
         assert np.isfinite(found.features).all()
-        assert len(predictor.files()) <= 5
+        assert len(predictor.files(5)) <= 5
         assert all(0 <= one.probability <= 1 for one in predictor.calls())
     assert abs(sum(predictor.actions().values()) - 1) < 1e-9
     predictor.end()

@@ -247,9 +247,8 @@ def test_the_shipped_models_prepare_the_file_that_is_asked_for() -> None:
     predictor.feed(call("Grep", pattern="count_items", path="src"))
     predictor.feed(result("src/cart.py:12:def count_items():\nsrc/other.py:3:count_items()"))
     predictor.feed(Item("assistant_text", text="Let me read `src/cart.py`."))
-    files = predictor.files()
+    files = predictor.files(5)
     assert files[0].path == "src/cart.py"
-    assert "src/cart.py" not in {one.path for one in predictor.files()}
     actions = predictor.actions()
     assert max(actions, key=lambda action: actions[action]) == "read"
     assert sum(actions.values()) == pytest.approx(1)
@@ -262,20 +261,15 @@ def test_the_shipped_models_prepare_the_file_that_is_asked_for() -> None:
     assert known.calls.calls == 2
 
 
-def test_only_so_many_files_are_prepared_between_two_calls() -> None:
+def test_no_more_files_are_returned_than_asked_for_and_none_that_a_call_named() -> None:
     predictor = StepPredictor("owner/shop", load_models(MODELS))
-    wanted = [f"src/part{number}.py" for number in range(9)]
-
-    def asked() -> int:
-        count = 0
-        for path in wanted:
-            predictor.feed(Item("thinking", text=f"Let me read {path}"))
-            count += len(predictor.files())
-        return count
-
-    assert asked() == 5
-    predictor.feed(call("Bash", command="ls"))
-    assert 0 < asked() <= 4
+    for number in range(9):
+        predictor.feed(Item("thinking", text=f"Let me read src/part{number}.py"))
+    files = predictor.files(20)
+    assert [len(predictor.files(limit)) for limit in (0, 3)] == [0, 3]
+    assert [one.probability for one in files] == sorted((one.probability for one in files), reverse=True)
+    predictor.feed(call("Read", file_path=files[0].path))
+    assert files[0].path not in {one.path for one in predictor.files(20)}
 
 
 def test_files_are_ranked_once_after_an_item_and_anew_after_the_next(monkeypatch):

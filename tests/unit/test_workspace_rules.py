@@ -25,18 +25,18 @@ def test_what_is_said_twice_counts_for_more():
     rules = ColdRules()
     weak = Resolution(("a.py",), "directory", 1)
     rules.mentioned(mention("thinking"), weak)
-    assert rules.prepare() == []
+    assert rules.likely(5) == []
     for _ in range(3):
         rules.mentioned(mention("thinking"), weak)
-    assert [path for path, chance in rules.prepare() if chance >= LEAST] == ["a.py"]
-    assert rules.prepare() == []  # once is enough
+    assert [one.path for one in rules.likely(5) if one.probability >= LEAST] == ["a.py"]
 
 
 def test_the_exact_file_goes_before_one_of_many():
     rules = ColdRules()
     rules.mentioned(mention("user"), Resolution(("x/b.py", "y/b.py"), "name", 2))
     rules.mentioned(mention("user"), Resolution(("a.py",), "exact", 1))
-    assert [path for path, _ in rules.prepare()] == ["a.py", "x/b.py"]
+    assert [one.path for one in rules.likely(5)] == ["a.py", "x/b.py"]
+    assert [one.path for one in rules.likely(1)] == ["a.py"]
 
 
 def test_what_was_said_fades_as_steps_pass():
@@ -45,17 +45,7 @@ def test_what_was_said_fades_as_steps_pass():
     for _ in range(10):
         rules.step()
     rules.note("a.py", LEAST - 0.01)
-    assert rules.prepare() == []
-
-
-def test_a_step_makes_room_for_new_files():
-    rules = ColdRules()
-    for number in range(8):
-        rules.note(f"{number}.py", 0.9)
-    assert len(rules.prepare()) == 5
-    assert rules.prepare() == []
-    rules.step()
-    assert len(rules.prepare()) == 3
+    assert rules.likely(5) == []
 
 
 def test_a_call_is_the_same_item_however_its_arguments_are_cut():
@@ -127,6 +117,35 @@ async def rest(manager):
         tiers = manager.statistics().tiers.values()
         if not any(tier.queued or tier.loading for tier in tiers):
             return
+
+
+def test_what_is_held_is_queued_or_ready_and_not_what_was_discarded(providers):
+    async def scenario():
+        async with manager_of(providers) as manager:
+            seen = [manager.holds("file:a.py")]
+            manager.hint("file:a.py", 0.95)
+            manager.retract([])  # takes the hint without a turn of the loop
+            seen.append(manager.holds("file:a.py"))
+            await rest(manager)
+            seen.append(manager.holds("file:a.py"))
+            await manager.discard(["file:a.py"])
+            return [*seen, manager.holds("file:a.py")]
+
+    assert asyncio.run(scenario()) == [False, True, True, False]
+
+
+@pytest.mark.parametrize("burst", [0, 2, 4])
+def test_so_many_may_be_wasted_as_the_burst_says(tmp_path, burst):
+    write(tmp_path, {f"{number}.py": "x" for number in range(6)})
+
+    async def scenario():
+        async with manager_of(WorkspaceProviders(tmp_path), waste_budget=0.5, waste_burst=burst) as manager:
+            for number in range(6):
+                manager.hint(f"file:{number}.py", 1.0)
+            await rest(manager)
+            return manager.statistics().residents
+
+    assert asyncio.run(scenario()) == burst
 
 
 def test_a_hint_that_is_retracted_is_wasted_once_and_the_file_is_still_served(providers):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 
+import numpy as np
+
 from preloader.workspace.learn.calls import CallMemory, Proposal
 from preloader.workspace.learn.calls import taught as teach_calls
 from preloader.workspace.learn.features import Candidates, candidates
@@ -13,7 +15,7 @@ from preloader.workspace.learn.forgetting import make_room
 from preloader.workspace.learn.items import Item, without_long_arguments
 from preloader.workspace.learn.memory import SessionMemory
 from preloader.workspace.learn.models import Models
-from preloader.workspace.learn.preparing import NEW_FILES_A_STEP, Floats, chosen
+from preloader.workspace.learn.preparing import Floats
 from preloader.workspace.learn.ranker import Ranked, likeliest
 from preloader.workspace.learn.safe_calls import is_safe
 from preloader.workspace.learn.turn import Action
@@ -39,15 +41,10 @@ class StepPredictor:
         self._calls = CallMemory(self._known.calls)
         self._taught: deque[Item] = deque(maxlen=_MOST_TAUGHT)
         self._ranked: tuple[Candidates, Floats] | None = None
-        self._held: set[int] = set()
-        self._new_files = 0
 
     def feed(self, item: Item) -> None:
         """Take the next thing that was said, called or returned."""
-        if item.type == "tool_call":
-            self._new_files = 0
-        if make_room(self._memory):
-            self._held.clear()
+        make_room(self._memory)
         self._ranked = None
         self._memory.feed(item)
         time.sleep(0)  # on a thread, this lets the loop have the interpreter's lock
@@ -57,25 +54,15 @@ class StepPredictor:
             if brief is item or not is_safe(brief.tool, brief.arguments):  # else another call would be learned
                 self._taught.append(brief)
 
-    def files(self) -> list[Ranked]:
-        """Return the files to prepare now that were not returned before, the likeliest first.
+    def files(self, limit: int) -> list[Ranked]:
+        """Return the likeliest files that no call named yet, the likeliest first.
 
-        At most `NEW_FILES_A_STEP` are returned between two calls; each has a score that reaches the models' usual
-        threshold, and the probability that it is read later in this session.
+        The probability of each is that it is read later in this session.
         """
         found, scores = self._ranking()
-        room = NEW_FILES_A_STEP - self._new_files
-        new = chosen(found.numbers, scores, self._held, self._models.thresholds.usual, room)
-        self._held.update(new)
-        self._new_files += len(new)
-        likelihoods = self._models.likelihood.of(scores)
-        likely = dict(zip(found.numbers.tolist(), likelihoods.tolist(), strict=True))
-        return [Ranked(self._memory.book.paths[number], likely[number]) for number in new]
-
-    def forget_prepared(self) -> None:
-        """What `files` returned so far is not prepared any more, so that it may be returned again."""
-        self._held.clear()
-        self._new_files = 0
+        ranked = likeliest(self._memory, found, scores, limit)
+        likelihoods = self._models.likelihood.of(np.array([one.probability for one in ranked]))
+        return [Ranked(one.path, likely) for one, likely in zip(ranked, likelihoods.tolist(), strict=True)]
 
     def actions(self) -> dict[Action, float]:
         """Return how likely each sort of action is to come next; they sum to 1."""
