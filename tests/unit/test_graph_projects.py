@@ -69,6 +69,29 @@ extern crate app;
 use text_kit::words::{self, join};
 fn main() { text_kit::words::join(); }
 """
+RENAMED = """\
+-- kit/Cargo.toml --
+[package]
+name = "text-kit"
+[lib]
+path = "source/kit.rs"
+-- kit/source/kit.rs --
+pub mod words;
+-- kit/source/words.rs --
+pub fn join() { crate::words::join(); }
+-- app/Cargo.toml --
+[package]
+name = "app"
+[dependencies]
+kit = { package = "text-kit", path = "../kit" }
+-- app/src/main.rs --
+use kit::words::join;
+-- other/Cargo.toml --
+[package]
+name = "other"
+-- other/src/lib.rs --
+use text_kit::words;
+"""
 PROJECTS = {
     "a tsconfig.json that refers to others": (REFERENCES, {"src/main.ts": {"src/a.ts": ("a",)}}),
     "one that extends a list, and a package": (
@@ -80,6 +103,14 @@ PROJECTS = {
         {
             "core/src/test/java/org/acme/ServiceIT.java": {"core/src/main/java/org/acme/Service.java": ("Service",)},
             "web/src/main/java/org/web/Page.java": {"other/src/main/java/org/acme/Only.java": ("Only",)},
+        },
+    ),
+    "a crate under another name, with its library in another place": (
+        RENAMED,
+        {
+            "app/src/main.rs": {"kit/source/words.rs": ("join",)},
+            "other/src/lib.rs": {"kit/source/words.rs": ()},
+            "kit/source/kit.rs": {"kit/source/words.rs": ()},
         },
     ),
     "paths of other crates in Rust code": (

@@ -39,6 +39,7 @@ def _declared(importer: str, found: Import, root: str | None, probe: Probe) -> s
 def _enter_path(importer: str, found: Import, root: str | None, probe: Probe, edges: Edges) -> None:
     first, *rest = found.module.split("::")
     start: str | None = importer
+    home = root
     if first == "crate":
         start = root
     elif first == "super":
@@ -48,11 +49,9 @@ def _enter_path(importer: str, found: Import, root: str | None, probe: Probe, ed
         rest = [first, *rest] if first else rest
     elif first != "self":
         child = probe.first(*_module_files(_children(importer, root), first))  # paths may begin at a child module
-        start = child or _crate(importer, first, probe)
-    if start is None:
-        return
-    home = root if first == "crate" or start == root else None
-    _descend(start, rest, found, home, probe, edges)
+        start = child or (home := _crate(importer, first, probe))
+    if start is not None:
+        _descend(start, rest, found, home, probe, edges)
 
 
 def _descend(start: str, rest: list[str], found: Import, root: str | None, probe: Probe, edges: Edges) -> None:
@@ -111,6 +110,12 @@ def _library(home: str, probe: Probe) -> str | None:
 
 
 def _crate(importer: str, name: str, probe: Probe) -> str | None:
-    """Return the library's file of a crate of the workspace."""
+    """Return the library's file of a crate of the workspace, which the importer's own may call otherwise."""
+    manifest = probe.first(*(joined(above, "Cargo.toml") for above in up(importer)))
+    needs = probe.configuration(manifest).get("dependencies") if manifest is not None else None
+    need = (needs.get(name) or needs.get(name.replace("_", "-"))) if isinstance(needs, dict) else None
+    path = need.get("path") if isinstance(need, dict) else None
+    if isinstance(path, str) and (place := inside(dirname(manifest or ""), path)) is not None:
+        return _library(place, probe)
     home = nearest(importer, probe.projects("Cargo.toml").get(name, ()))
     return _library(home, probe) if home is not None else None
