@@ -127,7 +127,9 @@ async def _opened(
 ) -> AsyncIterator[tuple[PathIndex, CodeGraph]]:
     from preloader.workspace.graph.code_graph import CodeGraph
     from preloader.workspace.index import PathIndex
+    from preloader.workspace.paths import Confined
 
+    root = Confined(root).root  # which says where a workspace may not be
     executor = ThreadExecutor()
     try:
         with progress("listing the files") as step:

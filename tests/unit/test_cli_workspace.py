@@ -51,6 +51,14 @@ def test_a_file_that_was_deleted_may_be_named(run, tmp_path):
     assert "depends on it: shop/cart.py (over shop/money.py)" in run("impact", "shop/money.py")[1]
 
 
+@pytest.mark.parametrize("root", ["/", "nope", "/proc/self"])
+def test_a_root_that_is_none_is_a_sentence(monkeypatch, capsys, root):
+    monkeypatch.setattr(sys, "argv", ["preloader", "workspace", "index", root])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.startswith("preloader: root must be a ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
