@@ -2,11 +2,12 @@
 
 It blocks, and belongs on an executor's thread; `Program.kill` may be called from any other. It never meets a shell, its
 environment is what it is given and nothing more, and it runs in a session of its own, so that whatever it has started
-ends with it.
+ends with it. A terminal's Ctrl-C does not reach that: what still runs when the interpreter exits is killed.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import selectors
@@ -26,6 +27,8 @@ DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_MAX_BYTES = 4_000_000
 _STDERR_BYTES = 4_096
 _CHUNK = 65_536
+
+_running: set[Program] = set()
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -105,6 +108,7 @@ class Program:
                         process.wait()
                         self._process = None
         finally:
+            _running.discard(self)
             if self._killed:
                 raise LoadError(f"{self._command[0]!r} was ended, since nobody waited for it any more")
 
@@ -112,6 +116,7 @@ class Program:
         with self._lock:
             if self._killed:
                 raise LoadError(f"{self._command[0]!r} was not started, since nobody waits for it any more")
+            _running.add(self)
             try:
                 self._process = subprocess.Popen(
                     self._command,
@@ -123,6 +128,7 @@ class Program:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
+                _running.discard(self)
                 reason = getattr(error, "strerror", None) or error
                 raise LoadError(f"{self._command[0]!r} cannot be started: {reason}") from error
             return self._process
@@ -156,6 +162,14 @@ class Program:
                 raise LoadTimeoutError(f"{self._command[0]!r} took longer than {self._timeout_s:g} s")
             time.sleep(0.001)
         return status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+
+
+def _kill_all() -> None:
+    for program in list(_running):
+        program.kill()
+
+
+atexit.register(_kill_all)
 
 
 def _waited(process: subprocess.Popen[bytes], deadline_s: float, name: str) -> int:
