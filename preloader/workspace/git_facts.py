@@ -188,7 +188,10 @@ def recent_files(reading: Reading, commits: int = 50) -> tuple[RecentFile, ...]:
         name = field.removeprefix("\n")
         if name.startswith("\x01"):
             time_s = int(name[1:]) if name[1:].isdigit() else 0
-        elif name and not reading.confined.refuses(name):
+        elif name:
+            reading.note_rules(name.rpartition("/")[0])
+            if reading.confined.refuses(name):
+                continue
             before = touched.get(name, RecentFile(name, 0, time_s))
             touched[name] = RecentFile(name, before.commits + 1, before.time_s)
     return tuple(touched.values())

@@ -40,7 +40,7 @@ class GraphFacts:
         graph, index = self._current(reading)
         if str(path) not in index:
             raise UnknownResourceError(f"there is no file {str(path)!r} in the code graph")
-        found = related(index, graph.changes, str(path), _MOST_RELATED)
+        found = related(index, graph.changes(reading), str(path), _MOST_RELATED)
         return tuple(one for one in found if not reading.confined.refuses(one.path))
 
     def impact(self, reading: Reading, path: PurePosixPath | None) -> Impact:
@@ -58,7 +58,7 @@ class GraphFacts:
         if path is not None and index.beneath(str(path)):
             raise UnknownResourceError(f"{str(path)!r} is a directory: what is asked for is the impact of a file")
         found = impact(index, changes, _MOST_REACHED, reading.stop)
-        refuses = reading.confined.refuses  # what the graph knows since git tracks it may not be looked at all the same
+        refuses = reading.confined.refuses  # what it has read may have been ignored since
         return msgspec.structs.replace(
             found,
             dependents=tuple(one for one in found.dependents if not refuses(one.path)),

@@ -78,10 +78,10 @@ class Reading:
         self.check_time()
         name = str(path)
         self.note(name)
-        self._note_rules(name.rpartition("/")[0])
+        self.note_rules(name.rpartition("/")[0])
         real = os.path.relpath(os.path.realpath(self.confined.root / name), self.confined.root)
         if real != name and not real.startswith(".."):  # rules are asked about where a link leads, too
-            self._note_rules(real.rpartition("/")[0])
+            self.note_rules(real.rpartition("/")[0])
         source = self._files.load(name)
         self._agree(name, source.stamp)
         return source
@@ -180,9 +180,9 @@ class Reading:
         """Open a directory, write it down, and say where it is without links."""
         self.check_time()
         self.note(str(path))
-        self._note_rules(str(path))
+        self.note_rules(str(path))
         descriptor, real = self.confined.open_directory(path)
-        self._note_rules(str(real))
+        self.note_rules(str(real))
         self._agree(str(path), Stamp.of(descriptor))
         return descriptor, real
 
@@ -277,7 +277,7 @@ class Reading:
         entries.sort(key=lambda entry: entry.name)
         return entries
 
-    def _note_rules(self, directory: str) -> None:
+    def note_rules(self, directory: str) -> None:
         """Write down the files that say what is ignored in a directory."""
         if directory in self._ruled:
             return

@@ -126,6 +126,13 @@ def test_recent_files_come_latest_first_and_without_secrets(root):
     assert {file.path for file in recent} == {"README.md", "src/app.py", "a b/ü.txt"}
 
 
+def test_recent_files_are_those_that_are_not_ignored_by_now(root, monkeypatch):
+    now = time.time_ns
+    monkeypatch.setattr(reading.time, "time_ns", lambda: now() + 3_600_000_000_000)
+    (before, after), _ = look(root, "git recent", between=lambda: write(root, {"src/.gitignore": "app.py\n"}))
+    assert {one.path for one in before} - {one.path for one in after} == {"src/app.py"}
+
+
 def test_the_log(root):
     write(root, {"README.md": "again\n"})
     git(root, "commit", "-qam", "second")

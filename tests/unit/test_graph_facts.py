@@ -88,22 +88,38 @@ def test_related_files_follow_a_configuration(tmp_path):
     in_workspace(tmp_path, use)
 
 
+def test_related_files_follow_new_commits(tmp_path):
+    repository(tmp_path, FILES)
+
+    async def together(workspace):
+        found = await workspace.facts("related shop/cart.py")
+        return {one.path for one in found for reason in one.reasons if reason.kind == "co-changed"}
+
+    async def use(workspace):
+        assert "notes.md" not in await together(workspace)
+        write(tmp_path, {"shop/cart.py": "x = 1\n", "notes.md": "x"})
+        git(tmp_path, "add", "-A")
+        assert "notes.md" not in await together(workspace)
+        git(tmp_path, "commit", "-qm", "second")
+        assert "notes.md" in await together(workspace)
+
+    in_workspace(tmp_path, use)
+
+
 def test_what_may_not_be_looked_at_is_not_named(tmp_path):
-    write(
-        tmp_path, {**FILES, ".gitignore": "made.py\n", "made.py": "from shop.cart import total\n", "shop/.env": "KEY=1"}
-    )
+    write(tmp_path, {**FILES, "old/test_cart.py": "", "shop/.env": "KEY=1"})
 
     async def use(workspace):
         names = [one.path for one in await workspace.facts("related shop/cart.py")]
         assert "shop/money.py" in names
         assert "shop/.env" not in names
-        await workspace.graph.update(["made.py"])  # as if git tracked it
-        assert "made.py" in {one.path for one in (await workspace.graph.impact(["shop/cart.py"])).dependents}
-        assert "made.py" not in {one.path for one in (await workspace.facts("impact shop/cart.py")).dependents}
+        assert "old/test_cart.py" in to_run(await workspace.facts("impact shop/cart.py"))
+        write(tmp_path, {".gitignore": "old/\n"})
+        assert "old/test_cart.py" not in to_run(await workspace.facts("impact shop/cart.py"))
         for name in ("related nope.py", "related shop", "impact shop"):
             with pytest.raises(UnknownResourceError):
                 await workspace.facts(name)
-        for name in ("impact made.py", "impact ../x.py", "related .env", "impact shop/.env"):
+        for name in ("impact old/test_cart.py", "impact ../x.py", "related .env", "impact shop/.env"):
             with pytest.raises(RefusedPathError):
                 await workspace.facts(name)
 

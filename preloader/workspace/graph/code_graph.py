@@ -11,9 +11,11 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from preloader.errors import ClosedError
+from preloader.errors import ClosedError, UnknownResourceError
 from preloader.ports import Executor
 from preloader.workspace.files import SourceFiles
+from preloader.workspace.footprint import Seen, look
+from preloader.workspace.git import check_repository, head_files
 from preloader.workspace.graph.cochange import CoChanges, read_commits
 from preloader.workspace.graph.diffs import Change, changes_of_diff
 from preloader.workspace.graph.facts import Definition, FileFacts
@@ -101,12 +103,23 @@ class CodeGraph:
         self._running: set[threading.Event] = set()
         self._closed = False
         self._did = GraphStatistics()
+        self._head: list[Seen] = []  # what there was of it when they were read
         self._is_built = False
         self._first_build = asyncio.Event()  # has ended, well or not
 
-    @property
-    def changes(self) -> CoChanges:
-        """What git saw change together, as it was read last."""
+    def changes(self, reading: Reading) -> CoChanges:
+        """Return what git saw change together, read anew where HEAD is not where it was. Blocks."""
+        try:
+            check_repository(reading.confined.root)
+        except UnknownResourceError:
+            return self._changes
+        files = head_files(reading.confined.root)
+        for file in files:
+            reading.note(file)
+        head = [look(f"{reading.confined.root}/{file}") for file in files]
+        if self._commits and head != self._head:
+            self._changes = CoChanges(read_commits(reading, self._commits))
+            self._head = head
         return self._changes
 
     def built(self) -> GraphIndex | None:
@@ -138,9 +151,8 @@ class CodeGraph:
         await self._first_build.wait()
 
     async def read_history(self) -> None:
-        """Read anew which files git saw change together, as `build` does: after new commits."""
-        if self._commits:
-            self._changes = await self._run(lambda index, _: self._read_changes(index))
+        """Read which files git saw change together, as `build` does, unless there are no new commits."""
+        await self._run(lambda index, _: self.changes(self._reading(index)))
 
     async def update(self, paths: Iterable[str]) -> Update:
         """Look at files that may have changed, come or gone; no other is parsed."""
@@ -225,9 +237,8 @@ class CodeGraph:
                 )
             return self._index
 
-    def _read_changes(self, index: GraphIndex) -> CoChanges:
-        reading = Reading(SourceFiles(Confined(index.root)), {}, self._git_timeout_s)
-        return CoChanges(read_commits(reading, self._commits))
+    def _reading(self, index: GraphIndex) -> Reading:
+        return Reading(SourceFiles(Confined(index.root)), {}, self._git_timeout_s)
 
     def _count(self, done: Update) -> None:
         for field in ("parsed", "parsed_bytes", "unchanged", "removed", "too_large", "too_slow"):
