@@ -37,6 +37,9 @@ from preloader.workspace.whole_items import Chunk, WholeItems
 MOST_WAITING = 16_000_000
 """Characters that may wait to be analysed; what comes beyond is skipped, and counted. A chunk counts as 64 more."""
 
+MOST_JOBS = 65_536
+"""Steps that may wait to be done, chunks among them; more are skipped, and counted, but for what an edit leads to."""
+
 _CHUNK = 64
 
 _SLICE = 256  # characters analysed before others may use the loop: some tenths of a millisecond
@@ -112,8 +115,12 @@ class Follower:
         self._idle.set()
         self.failures = self.skipped = 0
 
-    def soon(self, job: Job) -> None:
-        """Do a job after those that were given before."""
+    def soon(self, job: Job, *, always: bool = False) -> None:
+        """Do a job after those that were given before; unless ``always``, not where too many wait."""
+        if len(self._jobs) >= MOST_JOBS and not always:
+            self.skipped += 1
+            logger.debug("a step of the workspace is skipped: %d wait", len(self._jobs))
+            return
         self._jobs.append(job)
         self._idle.clear()
         self._wake.set()
@@ -126,7 +133,7 @@ class Follower:
             data: Its text, where that came as bytes.
         """
         size = len(chunk.text) + len(data) + _CHUNK
-        if self._waiting + size > MOST_WAITING:
+        if self._waiting + size > MOST_WAITING or len(self._jobs) >= MOST_JOBS:
             self.skipped += 1
             logger.debug("%d characters of %s are not analysed: too much waits", size, chunk.source)
             return
@@ -148,7 +155,7 @@ class Follower:
         """Take in that files came, went or were written."""
         if self._graph is not None:
             if self._graph_is_built and not self._changed:
-                self.soon(self._update_graph)
+                self.soon(self._update_graph, always=True)
             self._changed.update(paths)
 
     def forget(self) -> None:
@@ -184,7 +191,7 @@ class Follower:
             await self._graph.build(tuple(paths))
             self._graph_is_built = True
             if self._changed:  # meanwhile
-                self.soon(self._update_graph)
+                self.soon(self._update_graph, always=True)
         except PreloaderError as error:
             logger.warning("there is no code graph of %s: %s", self._providers.confined.root, error)
 

@@ -64,7 +64,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
         background_s: Seconds that preloads took.
         saved_s: Seconds that would have been waited for in addition.
         failures: Steps of the analysis that failed; each is logged.
-        skipped: Chunks that came faster than they could be analysed.
+        skipped: Chunks, and other steps, that came faster than they could be analysed.
         unmet: Calls and facts that were expected and did not come: cancelled, and their patterns believed less.
         advice: What a model was asked, and what came of it; ``None`` where none is.
     """
@@ -288,7 +288,7 @@ class Workspace:
         """
         self._check_running()
         inside = str(self.providers.confined.check(path))
-        self._follower.soon(lambda: self._take_in(inside))
+        self._follower.soon(lambda: self._take_in(inside), always=True)
         self._follower.edited(inside)
         self._observe("edit", f"file:{inside}")
 

@@ -212,6 +212,26 @@ def test_chunks_without_words_are_not_taken_without_end(tmp_path, monkeypatch):
     assert asyncio.run(main()) == (50, 50)
 
 
+def test_steps_that_wait_are_bounded_but_for_edits(tmp_path, monkeypatch):
+    monkeypatch.setattr(follower, "MOST_JOBS", 20)
+    write(tmp_path, {"a.py": "x = 1\n"})
+
+    async def main():
+        async with Workspace(tmp_path, watch=False, graph=False) as workspace:
+            for number in range(30):
+                workspace.feed("words ", "assistant", stream=str(number))
+            write(tmp_path, {"b.py": "x = 2\n"})
+            workspace.on_edit("b.py")  # what it leads to besides is skipped
+            skipped = workspace.statistics().skipped
+            await workspace.settled()
+            assert "b.py" in workspace.index.table
+            assert (await workspace.read_file("b.py")).text == "x = 2\n"
+            await workspace.settled()
+            return skipped, workspace.statistics().skipped
+
+    assert asyncio.run(main()) == (12, 12)
+
+
 def test_the_graph_takes_in_many_changes_at_once_and_those_made_while_it_was_built(tmp_path, monkeypatch):
     write(tmp_path, {f"m_{number}.py": "x = 1\n" for number in range(30)})
     build, updated = CodeGraph.build, []
