@@ -52,6 +52,8 @@ class Talking:
         (do,) = self._rng.choices(doing, weights)
         self.counts[do.__name__.strip("_")] += 1
         await do()
+        if self._rng.random() < 0.2:
+            await self._workspace.settled()
         await asyncio.sleep(self._rng.choice((0.0, 0.002, 0.02)))
 
     async def _speak(self) -> None:
