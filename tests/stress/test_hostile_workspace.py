@@ -126,7 +126,7 @@ WITHOUT = {
         "an expression over",
     ),
     "what differences leave out": (lambda patch: patch.setattr(paths.Confined, "refuses", nothing), "the repository's"),
-    "options over the configuration": (lambda patch: patch.setattr(git, "_OPTIONS", ("git",)), "the repository's"),
+    "options over the configuration": (lambda patch: patch.setattr(git, "OPTIONS", ("git",)), "the repository's"),
     "filters that are disarmed": (
         lambda patch: patch.setattr(git.Git, "_without_filters", lambda _: ()),
         "the repository's",
