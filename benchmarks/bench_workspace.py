@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.harness import machine, percentile
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 
 _FILES, _CHUNKS, _OUTPUTS = 2_000, 20_000, 40
 _WORDS = "Let me look at `pkg_{0}/module_{1}.py` because the total of the cart in pkg_{0}/module_{2}.py:{1} is wrong. "

@@ -27,7 +27,8 @@ from benchmarks.harness import machine
 from preloader.workspace.catalogue import ToolCatalogue
 from preloader.workspace.learn.models import load_models
 from preloader.workspace.mentions import Source
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 
 FLAT_MB_PER_1000 = 0.5
 FILES, EVERY = 300, 1_000

@@ -45,7 +45,8 @@ from preloader.ports import Loaded, Provider
 from preloader.workspace.advice.settings import Advice
 from preloader.workspace.catalogue import ToolCatalogue
 from preloader.workspace.learn.models import load_models
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 
 TEXTS, DOCUMENTS = 24, 4
 ASKERS, TALKERS = 5, 3

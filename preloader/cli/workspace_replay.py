@@ -27,9 +27,10 @@ _COLUMNS = {
     "hits": "hits",
     "cold": "cold",
     "cold_ready": "ready",
+    "prepared": "files",
+    "prepared_then_read": "needed",
     "correct": "used",
     "incorrect": "wasted",
-    "background_s": "loaded s",
     "saved_s": "saved s",
 }
 
@@ -51,8 +52,8 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Replay sessions through a workspace in virtual time: which files were ready when they were read."""
-    from preloader.workspace.learn.fitting import Known
     from preloader.workspace.learn.models import load_models
+    from preloader.workspace.recorded import Recorded
     from preloader.workspace.recordings import recordings
     from preloader.workspace.replaying import replay_session
 
@@ -62,12 +63,17 @@ def replay(
     if not found:
         raise HistoryError(f"{', '.join(map(str, transcripts))}: holds no session")
     learned = load_models(models) if models else None
-    known: defaultdict[str, Known] = defaultdict(Known)
+    first = max(0, len(found) - latest) if latest else 0
+    recorded: defaultdict[str, Recorded] = defaultdict(Recorded)
     results = []
-    with progress("replaying", len(found[-(latest or 0) :])) as advance:
-        for one in found[-(latest or 0) :]:
-            earlier = known[one.repository] if learned else None
-            results.append(replay_session(one, models=learned, known=earlier, load_s=load_ms / 1_000))
+    with progress("replaying", len(found) + len(found[first:])) as advance:
+        for number, one in enumerate(found):
+            recorded[one.repository].look(one, is_earlier=number < first)
+            advance("looking through")
+        for one in found[first:]:
+            of = recorded[one.repository]
+            known = of.known if learned else None
+            results.append(replay_session(one, files=of.files, models=learned, known=known, load_s=load_ms / 1_000))
             advance("replaying")
     rows = _rows(results)
     if as_json:
@@ -80,8 +86,8 @@ def _rows(results: Sequence[Replayed]) -> list[dict[str, str | float]]:
     """Return the sums by repository, those of all first."""
     rows: dict[str, dict[str, str | float]] = {}
     for one in results:
-        counted = {"sessions": 1, "reads": one.reads, "cold": one.cold, "cold_ready": one.cold_ready}
-        counted |= {name: value for name, value in msgspec.structs.asdict(one.statistics).items() if value is not None}
+        figures = {"sessions": 1, **msgspec.structs.asdict(one), **msgspec.structs.asdict(one.statistics)}
+        counted = {name: value for name, value in figures.items() if isinstance(value, int | float)}
         for repository in (_ALL, one.repository):
             row = rows.setdefault(repository, {"repository": repository})
             for name, value in counted.items():

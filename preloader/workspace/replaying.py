@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from preloader.errors import PreloaderError
+from preloader.events import Need, Preload, PreloadOutcome
 from preloader.manager import PreloadManager
 from preloader.ports import Loaded
 from preloader.replay.clock import run_virtual
@@ -30,8 +31,9 @@ from preloader.workspace.learn.tokens import is_file
 from preloader.workspace.mentions import Source
 from preloader.workspace.next_action import action_of_call
 from preloader.workspace.paths import Confined
+from preloader.workspace.policy import SETTINGS, policy_of
 from preloader.workspace.providers import WorkspaceProviders
-from preloader.workspace.workspace import SETTINGS, Workspace, WorkspaceStatistics
+from preloader.workspace.workspace import Workspace, WorkspaceStatistics
 
 DEFAULT_LOAD_S = 0.05
 
@@ -45,6 +47,7 @@ _FIELDS = ("file_path", "notebook_path", "path", "filePath", "absolute_path", "t
 _MOST_PAUSE_S = 3_600.0
 _MOST_FILES, _FILLER_BYTES = 20_000, 1_000
 _ODD = re.compile(r"[^\w.-]")
+_ELSEWHERE, _PATTERN = ("~", "...", "-", "+"), re.compile(r"[*?{}<>|]")  # what calls and outputs name is not all a path
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -56,6 +59,8 @@ class Replayed(msgspec.Struct, frozen=True):
         reads: Reads of files in the workspace.
         cold: Those whose file no earlier call had named.
         cold_ready: Those of them whose file was ready, or nearly.
+        prepared: Files that were prepared, each counted once.
+        prepared_then_read: Those of them that were read after it, if only in answer to a later query.
         statistics: The workspace's own.
     """
 
@@ -64,6 +69,8 @@ class Replayed(msgspec.Struct, frozen=True):
     reads: int
     cold: int
     cold_ready: int
+    prepared: int
+    prepared_then_read: int
     statistics: WorkspaceStatistics
 
 
@@ -78,12 +85,18 @@ class _SlowFiles(WorkspaceFiles):
 
 
 def replay_session(
-    recording: Recording, *, models: Models | None = None, known: Known | None = None, load_s: float = DEFAULT_LOAD_S
+    recording: Recording,
+    *,
+    files: Iterable[str] = (),
+    models: Models | None = None,
+    known: Known | None = None,
+    load_s: float = DEFAULT_LOAD_S,
 ) -> Replayed:
     """Replay one session.
 
     Args:
         recording: It.
+        files: Other files of its repository, which words may mean as well as those that its calls name.
         models: What ranks files and calls; rules do unless given.
         known: What earlier sessions of the repository taught; this one is added.
         load_s: How long a file takes to load.
@@ -95,7 +108,7 @@ def replay_session(
     with tempfile.TemporaryDirectory(prefix="preloader-replay-") as directory:
         root = Path(directory) / name
         root.mkdir()
-        return run_virtual(_Session(recording, root, load_s).play(models, known))
+        return run_virtual(_Session(recording, root, load_s).play(files, models, known))
 
 
 class _Session:
@@ -107,16 +120,26 @@ class _Session:
         self._confined = Confined(root)
         self._named: set[str] = set()
         self._made: set[str] = set()
+        self._prepared: set[str] = set()  # keys
+        self._then_read: set[str] = set()
         self._reads = self._cold = self._cold_ready = self._edits = 0
 
-    async def play(self, models: Models | None, known: Known | None) -> Replayed:
+    async def play(self, files: Iterable[str], models: Models | None, known: Known | None) -> Replayed:
         self._make(file for item in self._recording.items if (file := self._file(item)))
+        self._make(file for path in files if (file := self._inside(path)))
         executor = InlineExecutor()
         providers = WorkspaceProviders(self._confined)
         providers.files = _SlowFiles(self._confined)
         providers.files.load_s = self._load_s
         settings = msgspec.structs.replace(SETTINGS, pressure=False)
-        manager = PreloadManager({"file": providers.files}, settings=settings, executor=executor, cpu_load=lambda: 0.0)
+        manager = PreloadManager(
+            {"file": providers.files},
+            policy=policy_of(settings),
+            settings=settings,
+            executor=executor,
+            listeners=[self._ended],
+            cpu_load=lambda: 0.0,
+        )
         self._now_s = self._recording.items[0].time_s
         async with (
             manager,
@@ -141,6 +164,8 @@ class _Session:
             self._reads,
             self._cold,
             self._cold_ready,
+            len(self._prepared),
+            len(self._then_read),
             workspace.statistics(),
         )
 
@@ -170,6 +195,16 @@ class _Session:
         arguments = msgspec.json.encode(item.arguments).decode()
         workspace.feed(arguments, "tool_call", stream=item.id, tool=item.tool, last=True)
 
+    def _ended(self, ended: Need | Preload) -> None:
+        """Note which files were prepared: what was given up unused may still be read after it."""
+        if isinstance(ended, Need):
+            if ended.key in self._prepared:
+                self._then_read.add(ended.key)
+        elif ended.outcome in (PreloadOutcome.USED, PreloadOutcome.WASTED):
+            self._prepared.add(ended.key)
+            if ended.outcome is PreloadOutcome.USED:
+                self._then_read.add(ended.key)
+
     async def _read(self, workspace: Workspace, file: str) -> None:
         misses = workspace.statistics().misses
         await workspace.read_file(file)
@@ -181,8 +216,11 @@ class _Session:
     def _file(self, item: Item) -> str | None:
         """Return the file that a call names, relative to the repository; ``None`` if it names none within."""
         named = next((one for field in _FIELDS if isinstance(one := item.arguments.get(field), str) and one), "")
-        path = posixpath.normpath(self._book.plain(named)) if named else ""
-        if item.type != "tool_call" or not is_file(path):
+        return self._inside(self._book.plain(named)) if item.type == "tool_call" and named else None
+
+    def _inside(self, path: str) -> str | None:
+        path = posixpath.normpath(path)
+        if not is_file(path) or path.startswith(_ELSEWHERE) or _PATTERN.search(path):
             return None
         try:
             return str(self._confined.check(path))
@@ -191,6 +229,8 @@ class _Session:
 
     def _make(self, files: Iterable[str]) -> None:
         for file in dict.fromkeys(files):
+            if file in self._made:
+                continue
             try:
                 (self._root / file).parent.mkdir(parents=True, exist_ok=True)
                 (self._root / file).write_bytes(b"." * _FILLER_BYTES)

@@ -37,17 +37,12 @@ from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.models import Models
 from preloader.workspace.learn.patterns import pattern_record
 from preloader.workspace.mentions import SOURCES, Source
+from preloader.workspace.policy import SETTINGS, policy_of
 from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.trials import Trials
 from preloader.workspace.whole_items import Chunk
 
-SETTINGS = Settings(budget_bytes=256_000_000, waste_budget=0.6, waste_burst=20.0, load_attempts=1)
-"""Of the manager that a workspace makes for itself: of the files prepared two in five are read (docs/workspace.md).
-
-At five new files between two calls, a smaller burst would be spent before the first of them can be read.
-"""
-
-_TTL_S = 900.0
+_TTL_S = 86_400.0  # what is prepared is there when the user comes back; a query ends it, and memory bounds it
 _MOST_HINTED = 4_096
 
 
@@ -142,8 +137,13 @@ class Workspace:
         self.providers = providers or WorkspaceProviders(root, tools)
         self._owns_manager, self._owns_executor = manager is None, executor is None
         self._executor = executor or ThreadExecutor()
+        settings = settings or SETTINGS
         self._manager = manager or PreloadManager(
-            self.providers.by_kind, settings=settings or SETTINGS, executor=self._executor, state_dir=state_dir
+            self.providers.by_kind,
+            policy=policy_of(settings),
+            settings=settings,
+            executor=self._executor,
+            state_dir=state_dir,
         )
         base = self.providers.confined.root
         self.index = PathIndex(base, executor=self._executor, watch=watch, on_change=self._changed)

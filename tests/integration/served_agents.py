@@ -7,7 +7,8 @@ import msgspec
 
 from preloader.workspace.arguments import Argument
 from preloader.workspace.catalogue import Tool, ToolCatalogue, builtin_tool
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 from tests.unit.workspace_tree import write
 
 FILES = {

@@ -11,7 +11,8 @@ pytest.importorskip("openai")
 
 from preloader.llm import OpenAIModel
 from preloader.workspace.advice.settings import Advice
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 from tests.unit.chat_server import RESET, completion, server
 from tests.unit.workspace_tree import repository, write
 

@@ -21,7 +21,8 @@ from preloader.errors import PreloaderError
 from preloader.workspace.advice.answer import GuessedArgument, GuessedCall, GuessedFile, NextStep
 from preloader.workspace.advice.settings import Advice
 from preloader.workspace.learn.models import load_models
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 from tests.stress.hostile_world import CANARY, IGNORED_FILES, SECRET_FILES, World, paths
 
 MODELS = Path(__file__).parents[2] / "models/workspace/models.npz"

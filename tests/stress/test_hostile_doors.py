@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("watchfiles")
 
 from preloader.errors import PreloaderError, RefusedCallError, UnknownResourceError
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 from tests.stress.hostile_world import CANARY, World
 from tests.unit.workspace_tree import write
 

@@ -12,8 +12,9 @@ from preloader.errors import ClosedError, ConfigurationError, RefusedCallError, 
 from preloader.manager import PreloadManager
 from preloader.workspace.catalogue import ToolCatalogue
 from preloader.workspace.learn.models import load_models
+from preloader.workspace.policy import SETTINGS
 from preloader.workspace.providers import WorkspaceProviders
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.workspace import Workspace
 from tests.unit.workspace_tree import git, repository, write
 
 FILES = {

@@ -7,8 +7,9 @@ import pytest
 
 from preloader.manager import PreloadManager
 from preloader.workspace.expected_facts import after_call, after_edit, after_fact
+from preloader.workspace.policy import SETTINGS
 from preloader.workspace.providers import WorkspaceProviders
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.workspace import Workspace
 from tests.unit.workspace_tree import repository, write
 
 FILES = {

@@ -10,6 +10,7 @@ from preloader.history import ReadReport
 from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.items import Item, Recording
 from preloader.workspace.learn.models import load_models
+from preloader.workspace.recorded import Recorded
 from preloader.workspace.recordings import recordings
 from preloader.workspace.replaying import replay_session
 from tests.contract.agent_samples import AGENT_TRANSCRIPTS, CLAUDE_CODE, CODEX
@@ -54,6 +55,31 @@ def test_what_was_said_is_ready_and_what_was_not_is_a_miss():
     assert (replayed.statistics.hits, replayed.statistics.misses) == (2, 1)
     assert replayed.statistics.correct == 2
     assert replayed.statistics.failures == 0
+
+
+def test_names_mean_other_files_of_the_repository_too():
+    session = Recording(SESSION.repository, "s9", (said(5, "It is in `cart.py`."), *SESSION.items[2:4]))
+    others = ["~/cart.py", "src/*/cart.py", "/etc/cart.py", "src/.env"]  # none of them a file that could be read
+    for files in ((), others):
+        replayed = replay_session(session, files=files)
+        assert (replayed.prepared, replayed.prepared_then_read) == (1, 1)
+    assert replay_session(session, files=["lib/cart.py"]).cold_ready == 0  # either may be meant: neither is likely
+
+
+def test_what_a_later_query_reads_was_waste_and_is_ready_all_the_same():
+    asked = Item("user_text", 15.0, "And another thing.")
+    replayed = replay_session(Recording("owner/shop", "s8", (*SESSION.items[:2], asked, *SESSION.items[2:3])))
+    assert (replayed.prepared, replayed.prepared_then_read, replayed.cold_ready) == (1, 1, 1)
+    assert (replayed.statistics.correct, replayed.statistics.incorrect) == (0, 1)
+
+
+def test_earlier_sessions_teach_and_all_of_them_name_files():
+    recorded = Recorded()
+    recorded.look(SESSION, is_earlier=True)
+    recorded.look(SEARCHED, is_earlier=False)
+    assert {"src/cart.py", "src/unheard_of.py", "src/prices.py"} <= recorded.files.keys()
+    assert {"src/cart.py", "src/unheard_of.py"} <= recorded.known.files.read.keys()
+    assert "src/prices.py" not in recorded.known.files.read
 
 
 def test_time_is_saved_by_what_loads_before_it_is_read():

@@ -13,9 +13,10 @@ from preloader.testing import FakeProvider, Hang
 from preloader.workspace.catalogue import ToolCatalogue
 from preloader.workspace.expecting import Expected
 from preloader.workspace.learn.patterns import pattern_record
+from preloader.workspace.policy import SETTINGS
 from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.trials import HORIZON, Trials
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.workspace import Workspace
 from tests.unit.workspace_tree import repository
 
 GREP = 'tool:Grep {"pattern": "total"}'
