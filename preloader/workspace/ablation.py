@@ -10,19 +10,16 @@ import msgspec
 import numpy as np
 
 from preloader.ndarray import NDArray
-from preloader.prediction.trees import BoostedTrees
 from preloader.workspace.learn.features import NAMES, Candidates, candidates
 from preloader.workspace.learn.fitting import Fitters, note_candidates, reading
 from preloader.workspace.learn.habits import Habits
 from preloader.workspace.learn.items import Item, Recording, Split
 from preloader.workspace.learn.memory import SessionMemory
 from preloader.workspace.learn.preparing import Step, prepare, threshold_for
-from preloader.workspace.learn.ranker import Examples, Ranker, first_reads, walk
+from preloader.workspace.learn.ranker import Examples, first_reads, walk
 
 RECALLS = (0.6, 0.7)
 _HORIZON = 4
-
-_TREES = 60
 
 _NAMED: dict[str, tuple[str, ...]] = {
     "the user's words": ("_user",),
@@ -36,7 +33,7 @@ _NAMED: dict[str, tuple[str, ...]] = {
     "a directory that holds it": ("_directory",),
 }
 _OTHER: dict[str, tuple[str, ...]] = {
-    "earlier sessions": ("past_", "follows", "together"),
+    "earlier sessions": ("past_r", "past_e", "past_l", "follows", "together"),
     "directories and twins": (
         *(
             "same_directory",
@@ -48,10 +45,11 @@ _OTHER: dict[str, tuple[str, ...]] = {
             "shared_words",
         ),
     ),
-    "words and identifiers": ("word_", "symbol_", "stem_"),
+    "words and identifiers": ("word_", "symbol_", "stem_", "covered_", "defines_"),
+    "words before earlier uses": ("recalled", "past_used"),
     "order in lists": ("list_", "same_list", "used_from"),
     "wishes in words": ("wants_", "asked_", "distance_"),
-    "last tools": ("tool", "since_user", "pending"),
+    "last tools": ("tool", "since_user", "pending", "run", "spoke"),
 }
 
 
@@ -109,16 +107,7 @@ class _Blind:
 
     def __init__(self, examples: Examples, columns: Sequence[int], fitters: Fitters) -> None:
         self._columns = list(columns)
-        rows, until, weights = examples.rows()
-        rows = rows.copy()
-        rows[:, self._columns] = 0
-        self._ranker = Ranker(self._trees(fitters, rows, until, weights))
-
-    @staticmethod
-    def _trees(
-        fitters: Fitters, rows: NDArray[np.float32], until: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> BoostedTrees:
-        return fitters.trees(rows, (until < _HORIZON).astype(np.int64), weights, trees=_TREES)
+        self._ranker = examples.fit(fitters.trees, horizons=(_HORIZON,), without=columns)
 
     def scores(self, found: Candidates) -> NDArray[np.float64]:
         features = found.features.copy()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from preloader.workspace.learn.safe_calls import IGNORED
+from preloader.workspace.learn.safe_calls import IGNORED, signature
 
 _SLOTS = ("\u27e60\u27e7", "\u27e61\u27e7", "\u27e62\u27e7")
 """What stands in a template for the file used last, the one before it, and the directory of the first."""
@@ -65,6 +65,8 @@ class CallHabits:
         made: How often each template was called.
         after: How often each template followed what sort of call.
         reads: How often each part of a file was read: the arguments besides the path, as JSON, by path.
+        sorts: How often each sort of call followed another.
+        characters: How long what each file's last whole read gave was.
     """
 
     def __init__(self) -> None:
@@ -72,6 +74,8 @@ class CallHabits:
         self.made: Counter[Template] = Counter()
         self.after: dict[str, Counter[Template]] = defaultdict(Counter)
         self.reads: dict[str, Counter[str]] = defaultdict(Counter)
+        self.sorts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.characters: dict[str, int] = {}
 
     def learn(self, before: str, tool: str, arguments: Mapping[str, Any], recent: Sequence[str]) -> None:
         """Take one call.
@@ -86,6 +90,7 @@ class CallHabits:
         self.calls += 1
         self.made[template] += 1
         self.after[before][template] += 1
+        self.sorts[before][signature(tool, arguments)] += 1
         file = arguments.get("file_path")
         if tool == "Read" and isinstance(file, str):
             rest = {name: value for name, value in arguments.items() if name != "file_path"}

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from preloader.ndarray import NDArray
-from preloader.prediction.trees import BoostedTrees
+from preloader.prediction.trees import BoostedTrees, averaged
 from preloader.workspace.learn.call_habits import CallHabits, Template
 from preloader.workspace.learn.items import Item
 from preloader.workspace.learn.ranker import Ranked, TreeFitter
-from preloader.workspace.learn.safe_calls import IGNORED, call_key, is_safe
+from preloader.workspace.learn.safe_calls import IGNORED, call_key, is_safe, signature
+from preloader.workspace.learn.tokens import words
 from preloader.workspace.learn.turn import ACTIONS, Action, Turn, action_of
 
 ORIGINS = ("cold", "reread", "onward", "again", "habit", "after", "pattern", "part")
@@ -28,10 +29,11 @@ _RECENT = 6
 _MOST_CALLS, _MOST_FILES = 2_048, 2_048  # that are remembered of one session: those made and named last
 _LONG = 4_096  # characters of a call that is not remembered
 _REPEATED = 25
-_HABITS = 12
+_HABITS = 20
 _TOOLS = ("Read", "Grep", "Glob", "Bash")
 _QUOTED_NAME = re.compile(r"`([^`\n]{3,80})`")
 _SAMPLED = 0.3
+_SAID = 400
 
 T = TypeVar("T")
 
@@ -62,6 +64,7 @@ class _Made(msgspec.Struct):
     arguments: dict[str, Any]
     step: int
     times: int = 1
+    edits: int = 0
 
 
 class CallMemory:
@@ -77,22 +80,30 @@ class CallMemory:
         self.ranges: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.last_search: dict[str, Any] = {}
         self.text = ""
+        self.said: set[str] = set()
+        self.characters: OrderedDict[str, int] = OrderedDict()
+        self.wholes = self.parts = self.edits = 0
+        self._whole: OrderedDict[str, str] = OrderedDict()
 
     def feed(self, item: Item) -> None:
         """Take the next item."""
         self.turn.feed(item)
         if item.type in ("assistant_text", "thinking"):
             self.text = f"{self.text[-2_000:]}\n{item.text}"
+            self.said = words(self.text[-_SAID:])
         elif item.type == "tool_call":
             self._call(item)
-            self.text = ""
+            self.text, self.said = "", set()
+        elif item.type == "tool_result" and item.id in self._whole:
+            _remember(self.characters, self._whole.pop(item.id), item.characters, _MOST_FILES)
 
     def _call(self, item: Item) -> None:
         step = self.turn.steps
         arguments = {name: value for name, value in item.arguments.items() if name not in IGNORED}
         if is_safe(item.tool, arguments) and len(key := call_key(item.tool, arguments)) <= _LONG:
             made = self.made.get(key)
-            _remember(self.made, key, _Made(item.tool, arguments, step, made.times + 1 if made else 1), _MOST_CALLS)
+            times = made.times + 1 if made else 1
+            _remember(self.made, key, _Made(item.tool, arguments, step, times, self.edits), _MOST_CALLS)
         if item.tool == "Grep":
             self.last_search = arguments
         file = arguments.get("file_path")
@@ -100,9 +111,19 @@ class CallMemory:
             return
         self.recent = [file, *(one for one in self.recent if one != file)][:_RECENT]
         _remember(self.read_step if item.tool == "Read" else self.edit_step, file, step, _MOST_FILES)
+        self._note_whole(item, file)
         offset, limit = arguments.get("offset"), arguments.get("limit")
         if item.tool == "Read" and isinstance(offset, int) and isinstance(limit, int):
             _remember(self.ranges, file, (offset, limit), _MOST_FILES)
+
+    def _note_whole(self, item: Item, file: str) -> None:
+        if item.tool != "Read":
+            self.edits += 1
+        elif "offset" in item.arguments or "limit" in item.arguments:
+            self.parts += 1
+        else:
+            self.wholes += 1
+            _remember(self._whole, item.id, file, _MOST_FILES)
 
 
 def _remember(kept: OrderedDict[str, T], key: str, value: T, most: int) -> None:
@@ -121,6 +142,7 @@ def taught(items: Iterable[Item], habits: CallHabits) -> None:
             before = memory.turn.signatures[-1] if memory.turn.signatures else "^"
             habits.learn(before, item.tool, item.arguments, memory.recent)
         memory.feed(item)
+    habits.characters.update(memory.characters)
 
 
 def proposals(memory: CallMemory, cold: Sequence[Ranked]) -> list[Proposal]:
@@ -225,6 +247,32 @@ def _own(memory: CallMemory, one: Proposal, said: str, step: int, actions: Mappi
         "limit" in one.arguments,
         len(one.arguments),
         file in memory.ranges,
+        *_wordings(memory, one),
+        *_habit_of(memory, one, file),
+        memory.edits - made.edits if made else -1,
+    ]
+
+
+def _wordings(memory: CallMemory, one: Proposal) -> tuple[float, float]:
+    """Return how many of a call's words were said since the last call, and which share."""
+    own = words(" ".join(value for value in one.arguments.values() if isinstance(value, str)))
+    common = len(own & memory.said)
+    return common, common / max(1, len(own))
+
+
+def _habit_of(memory: CallMemory, one: Proposal, file: str) -> list[float]:
+    """Return how usual such a call is now; of a read, whether files are read whole, and how long this one was."""
+    habits = memory.habits
+    before = memory.turn.signatures[-1] if memory.turn.signatures else "^"
+    following: Mapping[str, int] = habits.sorts.get(before, {})
+    reads: Mapping[str, int] = habits.reads.get(file, {})
+    total = sum(reads.values())
+    return [
+        following.get(signature(one.tool, one.arguments), 0) / max(1, sum(following.values())),
+        reads.get("{}", 0) / total if total else -1,
+        total,
+        memory.wholes / max(1, memory.wholes + memory.parts),
+        memory.characters.get(file, habits.characters.get(file, -1)),
     ]
 
 
@@ -285,4 +333,5 @@ class CallExamples:
 
     def fit(self, fitter: TreeFitter) -> CallPredictor:
         """Return a predictor fitted on what was added."""
-        return CallPredictor(fitter(np.concatenate(self._rows), np.concatenate(self._came), trees=100, leaves=12))
+        rows, came = np.concatenate(self._rows), np.concatenate(self._came)
+        return CallPredictor(averaged([fitter(rows, came, trees=100, leaves=12, seed=seed) for seed in range(3)]))

@@ -13,6 +13,7 @@ from preloader.workspace.learn.evidence import CHANNELS, NEVER
 from preloader.workspace.learn.intent import INTENTS, SPEAKERS
 from preloader.workspace.learn.kinship import TRAITS
 from preloader.workspace.learn.memory import SessionMemory
+from preloader.workspace.learn.recall import RECALLED
 
 MOST_CANDIDATES = 150
 RECENT_FILES = 6
@@ -64,6 +65,10 @@ NAMES: tuple[str, ...] = (
     *_each("used_from", _LISTINGS),
     *("tool", "tool_before", "since_user", "cold_share", "pending", "candidates", "fresh"),
     *_each("wants", tuple(INTENTS)),
+    *_each("covered", WORD_CHANNELS),
+    *_each("recalled", RECALLED),
+    *("recalled_top", "recalled_lift", "defines_said", "defines_returned"),
+    *("run", "spoke", "run_reads"),
 )
 """What each column is; ages are in items, steps in calls."""
 
@@ -86,6 +91,8 @@ def candidates(memory: SessionMemory, limit: int = MOST_CANDIDATES) -> Candidate
         _neighbourhood(memory, numbers),
         _lists(memory, numbers),
         _moment(memory, numbers),
+        _recalled(memory, numbers),
+        np.repeat(np.array([[memory.run, memory.spoke, memory.reads_in_a_row]], np.float64), len(numbers), axis=0),
     ]
     return Candidates(numbers, np.concatenate(blocks, axis=1).astype(np.float32))
 
@@ -204,3 +211,14 @@ def _moment(memory: SessionMemory, numbers: NDArray[np.int64]) -> Matrix:
         *memory.intent.flags,
     ]
     return np.repeat(np.array([row], np.float64), len(numbers), axis=0)
+
+
+def _recalled(memory: SessionMemory, numbers: NDArray[np.int64]) -> Matrix:
+    """How much of a candidate's name was said, and which words or names point at it by what was seen before."""
+    count = len(memory.book)
+    shares = memory.recall.shares(count)[numbers]
+    used = memory.kinship.traits()[numbers, TRAITS.index("past_used")]
+    extra = np.stack([top(shares[:, 1], 5), np.log((shares[:, 1] + 1e-3) / (used + 1e-3))], axis=1)
+    return np.concatenate(
+        [memory.activation.covered(count)[numbers], shares, extra, memory.activation.defines(count)[numbers]], axis=1
+    )

@@ -23,7 +23,7 @@ from preloader.workspace.learn.patterns import pattern_record
 from preloader.workspace.learn.preparing import Step, threshold_for
 from preloader.workspace.learn.ranker import Examples, Ranked, Ranker, TreeFitter, first_reads, walk
 
-COLD_FILES = 5
+COLD_FILES = 8
 """How many of the likeliest files are proposed as calls."""
 
 PRECISE_RECALL, USUAL_RECALL = 0.6, 0.7

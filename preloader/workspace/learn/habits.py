@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from preloader.workspace.learn.recall import WordHabits
+
 _FADE = 0.9
 _MOST_TOGETHER = 60
 
@@ -27,6 +29,8 @@ class Habits:
         after: How often one file was used right after another.
         together: In how many sessions two files were both used.
         symbols: How often an identifier stood beside each file.
+        defined: How often each identifier was seen defined in each file.
+        words: How often each file was used after each word.
     """
 
     def __init__(self) -> None:
@@ -40,6 +44,8 @@ class Habits:
         self.after: dict[str, Counter[str]] = defaultdict(Counter)
         self.together: dict[str, Counter[str]] = defaultdict(Counter)
         self.symbols: dict[str, Counter[str]] = defaultdict(Counter)
+        self.defined: dict[str, Counter[str]] = defaultdict(Counter)
+        self.words = WordHabits()
 
     def learn(
         self,

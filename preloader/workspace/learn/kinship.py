@@ -16,7 +16,7 @@ KINSHIP = ("same_directory", "common_parts", "tree_distance", "twin", "shared_wo
 
 TRAITS = (
     *("parts", "is_test", "is_document", "is_outside"),
-    *("past_read", "past_edited", "past_reads", "past_recent", "past_last", "past_read_when_named"),
+    *("past_read", "past_edited", "past_reads", "past_recent", "past_last", "past_read_when_named", "past_used"),
 )
 """What a path is by itself, and what earlier sessions did with it: columns of `Kinship.traits`."""
 
@@ -44,6 +44,7 @@ class Kinship:
         self._related: OrderedDict[int, tuple[Grown, int]] = OrderedDict()
         self._traits = Grown(len(TRAITS))
         self._known_traits = 0
+        self._uses = self._habits.words.used.total()
         self._past: OrderedDict[tuple[str, int], Matrix] = OrderedDict()
 
     def to(self, other: int) -> Matrix:
@@ -84,6 +85,7 @@ class Kinship:
             habits.recent.get(path, 0.0),
             habits.sessions - habits.last[path] if path in habits.last else _LONG_AGO,
             (read + 0.5) / (named + 3),
+            habits.words.used[path] / max(1, self._uses),
         )
 
     def followers(self, other: int) -> Matrix:

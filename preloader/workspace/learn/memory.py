@@ -18,6 +18,7 @@ from preloader.workspace.learn.intent import Intent
 from preloader.workspace.learn.items import Item
 from preloader.workspace.learn.kinship import Kinship
 from preloader.workspace.learn.path_book import PathBook
+from preloader.workspace.learn.recall import Recall
 from preloader.workspace.learn.tokens import Seen, is_file, leading_path, path_tokens
 
 READING = frozenset(("Read", "NotebookRead"))
@@ -31,7 +32,11 @@ _DIRECTORY = re.compile(r"\s*cd\s+([^\s;&|]+)")
 _LISTED = re.compile(r"(?:^|[;&|]\s*)(?:ls|tree)\s+(?:-\S+\s+)*([^\s;|&<>]+)")
 _RELATIVE_IMPORT = re.compile(r"""["'](\.\.?/[^"'\n]{1,200})["']""")
 _DEFINITION = re.compile(r"\b(?:func|def|class|type|interface|struct|enum|fn|const|export)\b")
+_DEFINED = re.compile(
+    r"\b(?:func(?:\s*\([^)]{0,80}\))?|def|class|type|interface|struct|enum|fn|const|function)\s+([A-Za-z_]\w{3,80})"
+)
 _MOST_LINES = 120
+_LONGEST_RUN = 10
 _MOST_USES, _MOST_PENDING = 4_096, 64
 _OUTPUT = 4_000
 
@@ -67,6 +72,10 @@ class SessionMemory:
         step: How many calls began.
         used: The files that calls read or changed lately, in order, without immediate repeats.
         tools: The last two tools called.
+        run: How often the last one was called in a row.
+        reads_in_a_row: How many of the last calls read.
+        recall: Which files the latest words recall.
+        spoke: How many texts came since the last call.
         pending: The latest calls without a result.
     """
 
@@ -77,6 +86,7 @@ class SessionMemory:
         self.activation = Activation(self.book)
         self.intent = Intent()
         self.kinship = Kinship(self.book, self.habits)
+        self.recall = Recall(self.book, self.habits.words)
         self.item = self.step = self.user_step = self.reads = self.cold_reads = self.edits = 0
         self.now_s = 0.0
         self.used: list[int] = []
@@ -85,12 +95,18 @@ class SessionMemory:
         self.tools: list[str] = []
         self.pending: dict[str, Call] = {}
         self.defined = Grown(1, NEVER)
+        self.spoke = self.run = self.reads_in_a_row = 0
         self._touched = Grown(1, NEVER)
         for path in dict.fromkeys((*self.habits.named, *self.habits.touched)):
             self.book.add(path)
         for name, files in self.habits.symbols.items():
             numbered = {self.book.find(path): min(count, 3.0) for path, count in files.items()}
             self.activation.symbols.restore(name, {n: c for n, c in numbered.items() if n is not None})
+        for name, files in self.habits.defined.items():
+            for path in files:
+                number = self.book.find(path)
+                if number is not None:
+                    self.activation.symbols.define(number, name, now=False)
 
     def is_touched(self, path: str) -> bool:
         """Return whether an earlier call named the path."""
@@ -113,6 +129,9 @@ class SessionMemory:
             named=[paths[n] for n in range(rows) if named[n] and self.book.facts[n].is_file],
             symbols=[(name, paths[number]) for name, number in self.activation.symbols.learned],
         )
+        for name, number in self.activation.symbols.defined:
+            habits.defined[name][paths[number]] += 1
+        habits.words.learn((before, paths[number]) for before, number in self.recall.uses)
 
     def keep(self, numbers: NDArray[np.int64]) -> None:
         """Forget all paths but these, which are numbered anew in this order."""
@@ -121,6 +140,7 @@ class SessionMemory:
         for part in (self.evidence, self.intent, self.defined, self._touched):
             part.keep(numbers)
         self.activation.keep(numbers, number)
+        self.recall.keep(numbers, number)
         self.kinship.forget()
         self.used = [number[one] for one in self.used if one in number]
         self.read = {number[one] for one in self.read if one in number}
@@ -140,6 +160,8 @@ class SessionMemory:
     def _say(self, item: Item, channel: Channel) -> None:
         if channel == "user":
             self.user_step = self.step
+        self.spoke += 1
+        self.recall.hear(item.text, "user" if channel == "user" else "said")
         self.activation.hear_words(item.text, "user" if channel == "user" else "said", self.item)
         self.activation.hear_symbols(item.text, channel)
         named = self._name(path_tokens(item.text), channel)
@@ -149,11 +171,14 @@ class SessionMemory:
 
     def _call(self, item: Item) -> None:
         self.step += 1
+        self.spoke = 0
         self.intent.fade()
         call = Call(item.tool, item.arguments, self._working_directory(item))
         self.pending[item.id] = call
         if len(self.pending) > _MOST_PENDING:
             del self.pending[next(iter(self.pending))]
+        self.run = min(_LONGEST_RUN, self.run + 1) if self.tools[-1:] == [item.tool] else 1
+        self.reads_in_a_row = min(_LONGEST_RUN, self.reads_in_a_row + 1) if item.tool in READING else 0
         self.tools = [*self.tools[-1:], item.tool]
         file = next((call.argument(name) for name in _FILE_ARGUMENTS if call.argument(name)), "")
         if file:
@@ -176,6 +201,7 @@ class SessionMemory:
             self.edits += 1
             self.edited.add(number)
         touched[number, 0] = self.step
+        self.recall.use(number)
         if self.used[-1:] != [number]:
             self.used.append(number)
         if len(self.used) >= 2 * _MOST_USES:
@@ -221,6 +247,9 @@ class SessionMemory:
             if meant and len(meant.ids) == 1:
                 if _DEFINITION.search(rest):
                     self.defined.upto(meant.ids[0] + 1)[meant.ids[0], 0] = self.item
+                    named = _DEFINED.search(rest)
+                    if named:
+                        self.activation.symbols.define(meant.ids[0], named.group(1))
                 self.activation.symbols.learn(meant.ids[0], rest)
         if len(found) <= 6:
             for number in found:

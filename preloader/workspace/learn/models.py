@@ -18,7 +18,7 @@ from preloader.workspace.learn.likelihood import Likelihood
 from preloader.workspace.learn.ranker import Ranker
 from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS
 
-_VERSION = 2
+_VERSION = 3
 _MOST_BYTES = 64 * 2**20
 
 
@@ -57,6 +57,7 @@ class _Header(msgspec.Struct):
     features: list[str]
     call_features: int
     action_features: int
+    least: float
     thresholds: Thresholds
     likelihood: Likelihood
 
@@ -68,6 +69,7 @@ def save_models(models: Models, path: Path) -> None:
         features=list(NAMES),
         call_features=models.calls.trees.features,
         action_features=models.actions.trees.features,
+        least=models.ranker.least,
         thresholds=models.thresholds,
         likelihood=models.likelihood,
     )
@@ -76,8 +78,13 @@ def save_models(models: Models, path: Path) -> None:
         "words": models.actions.weights.astype(np.float16),
         "biases": models.actions.biases,
     }
-    for name, trees in (("ranker", models.ranker), ("calls", models.calls), ("actions", models.actions)):
-        arrays |= {f"{name}.{part}": array for part, array in trees.trees.arrays.items()}
+    for name, trees in (
+        ("sieve", models.ranker.sieve),
+        ("ranker", models.ranker.trees),
+        ("calls", models.calls.trees),
+        ("actions", models.actions.trees),
+    ):
+        arrays |= {f"{name}.{part}": array for part, array in trees.arrays.items()}
     with path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -109,7 +116,7 @@ def _models(arrays: dict[str, NDArray[Any]]) -> Models:
         return BoostedTrees({part: arrays[f"{name}.{part}"] for part in ARRAYS}, features)
 
     return Models(
-        ranker=Ranker(trees("ranker", len(NAMES))),
+        ranker=Ranker(trees("sieve", len(NAMES)), header.least, trees("ranker", len(NAMES))),
         actions=ActionModel(weights, biases, trees("actions", header.action_features)),
         calls=CallPredictor(trees("calls", header.call_features)),
         thresholds=header.thresholds,

@@ -86,3 +86,4 @@ class StepPredictor:
         """Teach the session to what is known of the repository."""
         self._memory.taught(self._known.files)
         teach_calls(self._taught, self._known.calls)
+        self._known.calls.characters.update(self._calls.characters)

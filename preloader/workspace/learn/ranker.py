@@ -10,18 +10,18 @@ import numpy as np
 
 from preloader.ndarray import NDArray
 from preloader.prediction.trees import BoostedTrees, averaged
-from preloader.workspace.learn.evidence import CHANNELS
 from preloader.workspace.learn.features import Candidates, candidates
 from preloader.workspace.learn.habits import Habits
 from preloader.workspace.learn.items import Item, Recording
 from preloader.workspace.learn.memory import READING, SessionMemory
 
-HORIZONS = (3, 4, 6)
+NEVER_READ = 1_000_000
+
+HORIZONS = (2, 4, 12, NEVER_READ)
 """Within how many calls a file is to be read: one ensemble each, whose margins are averaged."""
 
-NEVER_READ = 1_000_000
-_FRESH_ITEMS = np.log1p(4)
 _SOON = 4
+_HOPEFUL = 0.1  # of all candidates: a wider sieve ranked worse, for trees spend themselves on what is easy
 _SEED = 7
 
 
@@ -37,6 +37,7 @@ class TreeFitter(Protocol):
         classes: int = 2,
         trees: int = 120,
         leaves: int = 15,
+        rate: float = 0.06,
         seed: int = 0,
     ) -> BoostedTrees:
         """Return trees that tell the labels of rows apart."""
@@ -59,16 +60,25 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
 class Ranker:
     """Scores candidates with boosted trees: the likelier each is to be read within a few calls, the higher.
 
+    Nearly all candidates are hopeless, and a few trees tell; the others are told apart by many, fitted on such alone.
+
     Args:
-        trees: One output, over `preloader.workspace.learn.features.NAMES`.
+        sieve: Few trees of one output, over `preloader.workspace.learn.features.NAMES`.
+        least: The margin of the sieve from which a candidate is not hopeless.
+        trees: Many trees, likewise.
     """
 
-    def __init__(self, trees: BoostedTrees) -> None:
+    def __init__(self, sieve: BoostedTrees, least: float, trees: BoostedTrees) -> None:
+        self.sieve = sieve
+        self.least = least
         self.trees = trees
 
     def scores(self, found: Candidates) -> NDArray[np.float64]:
-        """Return the score of each candidate, from 0 to 1: (candidates,)."""
-        return 1 / (1 + np.exp(-self.trees.margins(found.features)[:, 0]))
+        """Return the score of each candidate, from 0 to 1; a hopeless one has 0: (candidates,)."""
+        hopeful = np.flatnonzero(self.sieve.margins(found.features)[:, 0] >= self.least)
+        scores = np.zeros(len(found.numbers))
+        scores[hopeful] = 1 / (1 + np.exp(-self.trees.margins(found.features[hopeful])[:, 0]))
+        return scores
 
     def rank(self, memory: SessionMemory, limit: int = 5) -> list[Ranked]:
         """Return the likeliest files that no call named yet, the likeliest first."""
@@ -83,9 +93,7 @@ def likeliest(memory: SessionMemory, found: Candidates, scores: NDArray[np.float
 
 
 class Examples:
-    """Rows to fit a ranker on: candidates at the moment before each call, sampled.
-
-    What is read soon is kept whole; of the rest, more where the candidate was named lately. Weights make up for it.
+    """Rows to fit a ranker on: candidates at the moment before each call, sampled; weights make up for it.
 
     Args:
         seed: Of the sample.
@@ -109,25 +117,44 @@ class Examples:
                 continue
             when = np.array([reads.get(number, NEVER_READ) for number in found.numbers.tolist()])
             until = np.where((when >= step) & (when < NEVER_READ), when - step, NEVER_READ)
-            fresh = found.features[:, : len(CHANNELS)].min(axis=1) <= _FRESH_ITEMS
-            share = np.where(until < _SOON, 1.0, np.where(until < NEVER_READ, 0.25, np.where(fresh, 0.1, 0.02)))
+            share = np.where(until < _SOON, 1.0, np.where(until < NEVER_READ, 0.3, 0.1))
             kept = self._random.random(len(share)) < share
             self._rows.append(found.features[kept])
             self._until.append(until[kept])
             self._weights.append(1 / share[kept])
 
-    def rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-        """Return the features, in how many calls the file is read, and what each row counts for."""
-        return np.concatenate(self._rows), np.concatenate(self._until), np.concatenate(self._weights)
-
-    def fit(self, fitter: TreeFitter, horizons: Iterable[int] = HORIZONS) -> Ranker:
-        """Return a ranker fitted on what was added."""
-        rows, until, weights = self.rows()
+    def fit(self, fitter: TreeFitter, horizons: Iterable[int] = HORIZONS, without: Sequence[int] = ()) -> Ranker:
+        """Return a ranker fitted on what was added; it sees zeros in the columns ``without``."""
+        rows, until = np.concatenate(self._rows), np.concatenate(self._until)
+        weights = np.concatenate(self._weights)
+        if without:
+            rows[:, list(without)] = 0
+        sieve = self._sieve(fitter, rows, until, weights)
+        margins = sieve.margins(rows)[:, 0]
+        least = _from_top(margins, weights, _HOPEFUL)
+        hard = margins >= least
         fitted = [
-            fitter(rows, (until < horizon).astype(np.int64), weights, trees=100, seed=number)
+            fitter(rows[hard], (until[hard] < horizon).astype(np.int64), weights[hard], trees=100, seed=number)
             for number, horizon in enumerate(horizons)
         ]
-        return Ranker(averaged(fitted))
+        return Ranker(sieve, least, averaged(fitted))
+
+    @staticmethod
+    def _sieve(
+        fitter: TreeFitter, rows: NDArray[np.float32], until: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> BoostedTrees:
+        """Return few trees, fitted on all that is read soon and every fourth of the rest."""
+        soon = until < _SOON
+        some = soon | (np.arange(len(rows)) % 4 == 0)
+        again = np.where(soon, 1.0, 4.0) * weights
+        return fitter(rows[some], soon[some].astype(np.int64), again[some], trees=30, rate=0.12, seed=_SEED)
+
+
+def _from_top(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
+    """Return from which value on a share of the weights lies."""
+    order = np.argsort(-values, kind="stable")
+    reached = np.cumsum(weights[order]) >= share * weights.sum()
+    return float(values[order[int(np.argmax(reached))]])
 
 
 def first_reads(recording: Recording, memory: SessionMemory) -> dict[int, int]:
