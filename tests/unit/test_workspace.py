@@ -434,6 +434,8 @@ def test_a_call_that_nobody_announced_is_run_ahead_by_the_learned_models(root, t
         tools = ToolCatalogue.from_toml(tmp_path / "tools.toml")
         async with open_workspace(root, models=models, tools=tools, settings=generous()) as workspace:
             workspace.new_query("The total in shop/cart.py is wrong.")
+            workspace.feed('{"file_path": "docs/totals.md"}', "tool_call", stream="c0", tool="Read", last=True)
+            workspace.feed("Totals are sums.", "tool_output", stream="c0", last=True)  # it reads files whole
             workspace.feed('{"pattern": "total"}', "tool_call", stream="c1", tool="Grep", last=True)
             found = "shop/cart.py:3:total = 1\nshop/prices.py:9: total"
             workspace.feed(found, "tool_output", stream="c1", last=True)
