@@ -140,3 +140,28 @@ def test_calls_are_told_apart_by_words_edits_and_how_files_are_read() -> None:
     assert (2.0, 0.0) in differing or (2.0, 1.0) in differing  # words of the call that were said
     assert 900.0 in reread
     assert 900.0 not in status
+
+
+def test_what_is_kept_of_a_long_session_stays_with_its_path() -> None:
+    habits = Habits()
+    for _ in range(3):
+        session(
+            said("Totals are rounded."),
+            call("Read", file_path="src/money.py"),
+            said("Letters."),
+            call("Read", file_path="src/mail.py"),
+        ).taught(habits)
+    found = "src/first.py:1:x\nsrc/cart.py:4:def count_all(items):\nsrc/page.py:9:    count_all(items)"
+    searched = (call("Grep", pattern="count_all"), Item("tool_result", id="c", text=found))
+    memory = session(*searched, said("Are totals rounded by `count_all` of the cart?"), habits=habits)
+    memory.feed(call("Edit", file_path="src/first.py"))
+    names = ("recalled_said", "defines_said", "covered_said")
+    before = {name: column(memory, name) for name in names}
+    assert before["recalled_said"]["src/money.py"] > 0 < before["covered_said"]["src/cart.py"]
+    kept = ["src/cart.py", "src/page.py", "src/money.py", "src/mail.py", "src/first.py"]
+    memory.keep(np.array([memory.book.find(path) for path in kept]))
+    for name in names:
+        assert column(memory, name) == before[name]
+    memory.feed(said("And count_all?"))
+    assert column(memory, "defines_said")["src/cart.py"] == 1.5
+    assert [memory.book.paths[number] for _, number in memory.recall.uses] == ["src/first.py"]
