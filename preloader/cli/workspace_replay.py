@@ -49,9 +49,13 @@ def replay(
     ] = None,
     load_ms: Annotated[float, typer.Option(min=0.0, help="How long a file takes to load.")] = 50.0,
     latest: Annotated[int | None, typer.Option(min=1, help="Replay the latest N sessions only.")] = None,
+    held_out: Annotated[
+        bool, typer.Option(help="Replay those sessions only that `preloader workspace evaluate` leaves for its test.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Replay sessions through a workspace in virtual time: which files were ready when they were read."""
+    from preloader.workspace.learn.items import split
     from preloader.workspace.learn.models import load_models
     from preloader.workspace.recorded import Recorded
     from preloader.workspace.recordings import recordings
@@ -63,14 +67,16 @@ def replay(
     if not found:
         raise HistoryError(f"{', '.join(map(str, transcripts))}: holds no session")
     learned = load_models(models) if models else None
-    first = max(0, len(found) - latest) if latest else 0
+    chosen = split(found).test if held_out else found
+    chosen = chosen[-(latest or 0) :]
+    replayed = {id(one) for one in chosen}
     recorded: defaultdict[str, Recorded] = defaultdict(Recorded)
     results = []
-    with progress("replaying", len(found) + len(found[first:])) as advance:
-        for number, one in enumerate(found):
-            recorded[one.repository].look(one, is_earlier=number < first)
+    with progress("replaying", len(found) + len(chosen)) as advance:
+        for one in found:
+            recorded[one.repository].look(one, is_earlier=id(one) not in replayed)
             advance("looking through")
-        for one in found[first:]:
+        for one in chosen:
             of = recorded[one.repository]
             known = of.known if learned else None
             results.append(replay_session(one, files=of.files, models=learned, known=known, load_s=load_ms / 1_000))

@@ -225,7 +225,7 @@ class Follower:
         for number, mention in enumerate(mentions, 1):
             if query != self._query:
                 return
-            self._mentioned(mention)
+            self._mentioned(mention, self._items.tool(chunk))
             if number % _MENTIONS == 0:
                 await asyncio.sleep(0)
         if mentions:
@@ -247,8 +247,10 @@ class Follower:
             found += self._analyzer.feed(part, source, stream=stream, last=chunk.last and begin + _SLICE >= len(text))
         return found
 
-    def _mentioned(self, mention: Mention) -> None:
+    def _mentioned(self, mention: Mention, tool: str) -> None:
         is_argument = mention.form == "argument" and mention.source == "tool_call"
+        if is_argument and action_of_call(tool, {}) == "edit":  # it needs no file from here
+            return
         if self._learned is not None and not is_argument:
             return
         found = self._resolver.resolve(mention)

@@ -91,6 +91,11 @@ class WholeItems:
             whole += self._end(next(iter(self._open)))
         return whole
 
+    def tool(self, chunk: Chunk) -> str:
+        """Return the tool of the call that a chunk belongs to, as far as it was said."""
+        begun = self._open.get((chunk.source, chunk.stream))
+        return chunk.tool or (begun.tool if begun is not None else "")
+
     def flush(self) -> list[Item]:
         """Return what was said so far as whole: a step begins."""
         return [one for key in list(self._open) if key[0] in _SPOKEN for one in self._end(key)]

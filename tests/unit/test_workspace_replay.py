@@ -10,6 +10,7 @@ from preloader.history import ReadReport
 from preloader.workspace.learn.fitting import Known
 from preloader.workspace.learn.items import Item, Recording
 from preloader.workspace.learn.models import load_models
+from preloader.workspace.offers import Offers
 from preloader.workspace.recorded import Recorded
 from preloader.workspace.recordings import recordings
 from preloader.workspace.replaying import replay_session
@@ -80,6 +81,24 @@ def test_earlier_sessions_teach_and_all_of_them_name_files():
     assert {"src/cart.py", "src/unheard_of.py", "src/prices.py"} <= recorded.files.keys()
     assert {"src/cart.py", "src/unheard_of.py"} <= recorded.known.files.read.keys()
     assert "src/prices.py" not in recorded.known.files.read
+
+
+def test_what_a_call_names_is_offered_for_it_unless_the_call_edits(monkeypatch):
+    offered = []
+    monkeypatch.setattr(Offers, "announced", lambda _, path, __: offered.append(path))
+    calls = [called(10, "Edit", "/home/ann/shop/src/a.py"), called(20, "Read", "/home/ann/shop/src/b.py")]
+    assert replay_session(Recording("owner/shop", "s7", tuple(calls))).statistics.failures == 0
+    assert offered == ["src/b.py"]
+
+
+def test_the_sessions_held_out_are_the_last_of_each_repository(tmp_path, run):
+    line = next(one for one in AGENT_TRANSCRIPTS.records if '"session"' in one)
+    first = json.loads(line)
+    sessions = [{**first, "session": f"s{number}"} for number in range(10)]
+    path = tmp_path / AGENT_TRANSCRIPTS.file
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in sessions))
+    document = json.loads(run("replay", path, "--held-out", "--json").stdout)
+    assert [one["session"] for one in document["sessions"]] == ["s8", "s9"]
 
 
 def test_time_is_saved_by_what_loads_before_it_is_read():
