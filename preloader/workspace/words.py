@@ -50,7 +50,7 @@ _PLAIN = re.compile(  # what `_of_runs` finds in most words, at a third of the c
     r"(?::([0-9]{1,7})(?::([0-9]{1,7}))?)?[.,;)\]]{0,3}"
 )
 _MAY_BE_PATH = re.compile(r"[/\\]|\.[^\W\d]")
-_BEGINS_WITH_DOT = re.compile(r"(?<!\w)\.")
+_BEGINS_WITH_DOT = re.compile(r"(?<!\w)\.|:[0-9]+\.")  # a position ends the name before it
 _GLOB_RUN = re.compile(r"[\w@+~$./*?!\[\]{},-]++")
 _GLOB = re.compile(r"(?:^|[/.}\]])\*|\*(?:[/.{\[]|$)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,32}[A-Za-z]?")

@@ -23,6 +23,7 @@ def test_a_plain_word_is_the_one_path_that_is_found_in_it(word, form):
 @settings(max_examples=600, deadline=None)
 @given(WORDS, FORMS)
 @example("a:12README", "bare")
+@example(":3:4.pya", "code")
 def test_a_word_without_telling_parts_names_no_file(word, form):
     has_slash = "/" in word or "\\" in word
     if not (has_slash or may_hold_file_name(word) or (form == "code" and words._BEGINS_WITH_DOT.search(word))):

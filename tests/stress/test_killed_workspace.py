@@ -25,11 +25,18 @@ from tests.unit.workspace_tree import write
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
 
 REPOSITORY = Path(__file__).parents[2]
-AGENT = """
+HEEDS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background job ignores it
+COMMAND = f"{HEEDS}; import runpy; runpy.run_module('preloader', run_name='__main__', alter_sys=True)"
+AGENT = (
+    f"""
+{HEEDS}
+"""
+    + """
 import asyncio, sys
 from pathlib import Path
 import msgspec
-from preloader.workspace.workspace import SETTINGS, Workspace
+from preloader.workspace.policy import SETTINGS
+from preloader.workspace.workspace import Workspace
 
 async def main(root, state):
     settings = msgspec.structs.replace(SETTINGS, autosave_s=0.02, pressure=False)
@@ -47,6 +54,7 @@ async def main(root, state):
 
 asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
 """
+)
 
 
 def environment(**more):
@@ -92,7 +100,7 @@ def interrupted(tmp_path, arguments, is_amid, **more):
     """Run a command, interrupt it, and return its exit status, what it said, and what it left in the directory."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "preloader", "workspace", *map(str, arguments)]
+    command = [sys.executable, "-c", COMMAND, "workspace", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     running = subprocess.Popen(command, env=environment(TMPDIR=str(scratch), **more), text=True, **pipes)
     end_s = time.monotonic() + 60
