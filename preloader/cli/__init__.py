@@ -47,6 +47,8 @@ def main() -> None:
         _fail(str(error))
     except TyperException as error:  # a mistake in the arguments
         _fail(error.format_message())  # of a command without arguments, whose help is printed, there is none
+    except KeyboardInterrupt:  # while the commands were imported
+        code = _INTERRUPTED
     if code == _INTERRUPTED:
         print("preloader: interrupted", file=sys.stderr)
     sys.exit(code)

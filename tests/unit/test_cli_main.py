@@ -40,6 +40,15 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
     assert (code, err) == (130, "preloader: interrupted\n")
 
 
+def test_ctrl_c_while_the_commands_are_imported_ends_with_130(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("preloader.cli.build", interrupted)
+    code, _, err = run(monkeypatch, capsys, "history")
+    assert (code, err) == (130, "preloader: interrupted\n")
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_teaches(monkeypatch, capsys, command):
     code, out, _ = run(monkeypatch, capsys, *([command] if command else []), "--help")
