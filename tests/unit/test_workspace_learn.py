@@ -240,6 +240,29 @@ def test_a_file_that_holds_no_models_is_refused(tmp_path) -> None:
 MODELS = Path(__file__).parents[2] / "models" / "workspace" / "models.npz"
 
 
+def _cut(content: bytes) -> bytes:
+    return content[:-1_000]
+
+
+def _changed(content: bytes) -> bytes:
+    return content[:5_000] + b"\xff" * 64 + content[5_064:]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", _cut, _changed, lambda content: content[:2]])
+def test_damaged_models_are_refused_in_one_sentence(tmp_path, damage) -> None:
+    path = tmp_path / "models.npz"
+    path.write_bytes(damage(MODELS.read_bytes()))
+    with pytest.raises(BundleError, match=r"models\.npz: is not a file of models that can be read"):
+        load_models(path)
+
+
+def test_models_that_are_missing_or_a_directory_are_named(tmp_path) -> None:
+    with pytest.raises(BundleError, match=r"nope\.npz: cannot be read \(No such file"):
+        load_models(tmp_path / "nope.npz")
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_models(tmp_path)
+
+
 def test_the_shipped_models_prepare_the_file_that_is_asked_for() -> None:
     known = Known()
     predictor = StepPredictor("owner/shop", load_models(MODELS), known)

@@ -10,6 +10,7 @@ import numpy as np
 
 from preloader.errors import BundleError
 from preloader.ndarray import NDArray
+from preloader.prediction.arrays import decode_arrays, encode_arrays
 from preloader.prediction.trees import ARRAYS, BoostedTrees
 from preloader.workspace.learn.action_model import ActionModel
 from preloader.workspace.learn.calls import CallPredictor
@@ -20,6 +21,7 @@ from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS
 
 _VERSION = 3
 _MOST_BYTES = 64 * 2**20
+_MOST_UNPACKED = 256 * 2**20
 
 
 class Thresholds(msgspec.Struct, frozen=True):
@@ -85,8 +87,7 @@ def save_models(models: Models, path: Path) -> None:
         ("actions", models.actions.trees),
     ):
         arrays |= {f"{name}.{part}": array for part, array in trees.arrays.items()}
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    path.write_bytes(encode_arrays(arrays))
 
 
 def load_models(path: Path) -> Models:
@@ -97,10 +98,11 @@ def load_models(path: Path) -> Models:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise BundleError(f"{path}: {path.stat().st_size} bytes are more than a file of models may have")
-        with np.load(path, allow_pickle=False) as file:
-            return _models({name: file[name] for name in file.files})
-    except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
+            raise BundleError(f"{path.stat().st_size:,} bytes are more than the {_MOST_BYTES:,} that it may have")
+        return _models(decode_arrays(path.read_bytes(), _MOST_UNPACKED))
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (BundleError, ValueError, KeyError, msgspec.MsgspecError) as error:
         raise BundleError(f"{path}: is not a file of models that can be read ({error})") from error
 
 
