@@ -84,7 +84,7 @@ class PreloadManager:
         eviction: EvictionPolicy | None = None,
         settings: Settings | None = None,
         executor: Executor | None = None,
-        state_dir: Path | None = None,
+        state_dir: Path | str | None = None,
         event_log: EventLog | None = None,
         listeners: Sequence[Listener] = (),
         decided: DecidedListener | None = None,
@@ -296,6 +296,10 @@ class PreloadManager:
     def holds(self, key: str) -> bool:
         """Whether a resource is ready, or being loaded, or waits for that."""
         return key in self._store or self._speculation.of(key) is not None or self._loader.in_flight(key) is not None
+
+    def serves(self, providers: Mapping[str, Provider]) -> bool:
+        """Return whether no other provider than these makes resources of their kinds ready."""
+        return all(self._providers.get(kind, provider) is provider for kind, provider in providers.items())
 
     def hint_channel(self, keys: Sequence[str], *, capacity: int = 256) -> AbstractAsyncContextManager[HintChannel]:
         """Take hints on these keys from other processes, and from threads without the GIL, inside an ``async with``.

@@ -107,7 +107,8 @@ class Workspace:
         graph: Imports and definitions; ``None`` where it is not wanted.
 
     Raises:
-        ConfigurationError: The root is no directory, or a manager is given without its providers.
+        ConfigurationError: The root is no directory, or a manager is given without its providers, or with those of
+            another root.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Workspace:
         known: Known | None = None,
         advice: Advice | None = None,
         settings: Settings | None = None,
-        state_dir: Path | None = None,
+        state_dir: Path | str | None = None,
         user: str = "agent",
         session: str = "session",
         executor: Executor | None = None,
@@ -135,6 +136,8 @@ class Workspace:
                 field="providers",
             )
         self.providers = providers or WorkspaceProviders(root, tools)
+        _check_alike(root, self.providers, manager)
+        state_dir = None if state_dir is None else Path(state_dir)
         self._owns_manager, self._owns_executor = manager is None, executor is None
         self._executor = executor or ThreadExecutor()
         settings = settings or SETTINGS
@@ -397,3 +400,16 @@ class Workspace:
     def _check_running(self) -> None:
         if not self._running:
             raise ClosedError("the workspace is not running: use it inside 'async with Workspace(...) as workspace'")
+
+
+def _check_alike(root: Path | str, providers: WorkspaceProviders, manager: PreloadManager | None) -> None:
+    """Raise where another directory would be served than the one that was asked for."""
+    base = providers.confined.root
+    if Path(root).resolve() != base:
+        raise ConfigurationError(f"root must be that of the providers, {str(base)!r}, not {str(root)!r}", field="root")
+    if manager is not None and not manager.serves(providers.by_kind):
+        raise ConfigurationError(
+            f"the manager serves other providers than those given, of {str(base)!r}: "
+            "make it with by_kind of the same, and another manager for another root",
+            field="providers",
+        )
