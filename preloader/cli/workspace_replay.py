@@ -47,7 +47,7 @@ def replay(
     models: Annotated[
         Path | None, typer.Option(help="Rank by the models of this file (.npz); by rules unless given.")
     ] = None,
-    load_ms: Annotated[float, typer.Option(min=0.0, help="How long a file takes to load.")] = 50.0,
+    load_ms: Annotated[float, typer.Option(min=0.0, max=10_000.0, help="How long a file takes to load.")] = 50.0,
     latest: Annotated[int | None, typer.Option(min=1, help="Replay the latest N sessions only.")] = None,
     held_out: Annotated[
         bool, typer.Option(help="Replay those sessions only that `preloader workspace evaluate` leaves for its test.")

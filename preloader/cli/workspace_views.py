@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _GIT_S = 30.0
 Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The workspace's directory.")]
-State = Annotated[Path | None, typer.Option("--state", help="Keep the code graph in this directory.")]
+State = Annotated[Path | None, typer.Option("--state", file_okay=False, help="Keep the code graph in this directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

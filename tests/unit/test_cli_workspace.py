@@ -75,3 +75,18 @@ def test_a_mistake_is_a_sentence(run, arguments, reason):
     assert (code, out) == (2, "")
     assert reason in err
     assert err.count("\n") == 1
+
+
+def test_a_file_in_the_place_of_the_state_is_a_sentence(run, tmp_path):
+    code, _, err = run("graph", "--state", str(tmp_path / "shop" / "cart.py"))
+    assert code == 2
+    assert "--state" in err
+    assert "is a file" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("load_ms", ["-1", "inf", "1e9"])
+def test_a_load_that_would_time_out_is_a_sentence(run, load_ms):
+    code, _, err = run("replay", "--load-ms", load_ms)
+    assert code == 2
+    assert "'--load-ms'" in err
