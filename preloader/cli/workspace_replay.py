@@ -28,11 +28,16 @@ _COLUMNS = {
     "cold": "cold",
     "cold_ready": "ready",
     "prepared": "files",
-    "prepared_then_read": "needed",
+    "prepared_then_read": "read",
     "correct": "used",
     "incorrect": "wasted",
     "saved_s": "saved s",
 }
+_CAPTION = (
+    "hits: reads that found their file ready; cold: reads of a file that no call had named, and how many of these were "
+    "ready; files: how many were prepared, and how many of them then read; used, wasted: of their preloads; "
+    "saved s: seconds that reads did not wait."
+)
 
 
 def replay(
@@ -102,7 +107,7 @@ def _rows(results: Sequence[Replayed]) -> list[dict[str, str | float]]:
 
 
 def _table(rows: Sequence[dict[str, str | float]]) -> Table:
-    table = Table(box=SIMPLE, padding=0, pad_edge=False)
+    table = Table(box=SIMPLE, padding=0, pad_edge=False, caption=_CAPTION, caption_justify="left")
     for heading in ("repository", *_COLUMNS.values()):
         table.add_column(heading, justify="left" if heading == "repository" else "right", no_wrap=True)
     for row in rows:
