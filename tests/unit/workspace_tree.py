@@ -1,5 +1,6 @@
 """A small workspace, its providers, and a manager over them, for the tests of facts and tools."""
 
+import asyncio
 import os
 import subprocess
 
@@ -70,3 +71,14 @@ class Desk:
     def outcomes(self):
         needs = self.manager.statistics().ledger.needs
         return needs["hit"], needs["miss"]
+
+
+def facts(root, *names, setup=lambda desk: None):
+    """Return facts of a workspace."""
+
+    async def main():
+        async with Desk(root) as desk:
+            setup(desk)
+            return [await desk.fact(name) for name in names]
+
+    return asyncio.run(main())
