@@ -75,8 +75,11 @@ class Place:
 class Scene(Protocol):
     """A part of the workspace that changes by itself; `edit` is called by one thread alone."""
 
-    places: Sequence[Place]
     counts: Counter[str]
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """What of the workspace it changes."""
 
     def edit(self) -> None:
         """Do something to it."""

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add ``preloader workspace`` and its commands to the application."""
     group = typer.Typer(help="Prepare a coding agent's next step while its answer streams.", no_args_is_help=True)
     group.command(name="evaluate", no_args_is_help=True)(evaluate)
-    for command in (replay, index, graph, related, impact):
+    for command in (export, replay, index, graph, related, impact):
         group.command(no_args_is_help=True)(command)
     app.add_typer(group, name="workspace")
 
@@ -66,6 +66,27 @@ def evaluate(
         print(msgspec.json.format(msgspec.json.encode({**msgspec.to_builtins(figures), "ablation": without})).decode())
     else:
         show(Console(), figures, without)
+
+
+def export(
+    models: Annotated[Path, typer.Argument(metavar="MODELS", help="The learned models (.npz).")],
+    out: Annotated[Path, typer.Option(help="Write the model of the next action to this file (.onnx).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Write the model of the next action as ONNX, once it was found to say the same; needs the train extra."""
+    from preloader.workspace.learn.action_export import ROWS, export_actions
+    from preloader.workspace.learn.models import load_models
+
+    opened = load_models(models)
+    try:
+        difference = export_actions(opened.actions, out)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written ({error.strerror})") from error
+    written = {"file": str(out), "bytes": out.stat().st_size, "inputs": ROWS, "difference": difference}
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(written)).decode())
+    else:
+        print(f"{out}: {written['bytes']:,} bytes; on {ROWS:,} inputs the same but for {difference:.1g}")
 
 
 def _cut(paths: list[Path], choose: bool) -> Split:

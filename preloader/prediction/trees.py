@@ -30,6 +30,9 @@ class BoostedTrees:
             ``baseline``, (outputs,): what each output starts with.
         features: How many columns a row has.
 
+    Attributes:
+        depth: After how many steps every walk has ended.
+
     Raises:
         BundleError: The arrays do not belong together, or a node points outside its tree.
     """
@@ -47,7 +50,7 @@ class BoostedTrees:
         self._baseline = arrays["baseline"].astype(np.float64)
         self.features = features
         self._check()
-        self._depth = self._deepest()
+        self.depth = self._deepest()
 
     def _check(self) -> None:
         shape = self._feature.shape
@@ -113,7 +116,7 @@ class BoostedTrees:
         feature, threshold = self._feature.ravel(), self._threshold.ravel()
         left, right = (self._left + first[:, None]).ravel(), (self._right + first[:, None]).ravel()
         node = np.repeat(first[None], len(rows), axis=0)
-        for _ in range(self._depth):
+        for _ in range(self.depth):
             goes_left = values.take(row + feature.take(node)) <= threshold.take(node)
             node = np.where(goes_left, left.take(node), right.take(node))
         leaves = self._value.ravel().take(node)

@@ -22,7 +22,7 @@ from preloader.workspace.learn.predictor import StepPredictor
 from preloader.workspace.learn.preparing import Step, prepare, threshold_for
 from preloader.workspace.learn.ranker import Ranked
 from preloader.workspace.learn.tokens import identifiers, path_tokens, words
-from preloader.workspace.learn.turn import ACTIONS, Turn, action_of
+from preloader.workspace.learn.turn import Turn, action_of
 
 
 def call(tool: str, identifier: str = "c", **arguments: object) -> Item:
@@ -223,7 +223,7 @@ def test_a_turn_forgets_what_was_said_before_the_last_call() -> None:
     for item in (Item("assistant_text", text="Run `x`."), call("Bash", command="x"), result("ok")):
         turn.feed(item)
     assert (turn.said, turn.pending, turn.actions) == ("", 0, ["run"])
-    assert turn.dense(np.zeros(len(ACTIONS))).shape == Turn().dense(np.zeros(len(ACTIONS))).shape
+    assert turn.numbers().shape == Turn().numbers().shape
     assert len(set(turn.buckets().tolist())) == len(turn.buckets())
 
 

@@ -10,7 +10,7 @@ from preloader.ndarray import NDArray
 from preloader.prediction.trees import BoostedTrees
 from preloader.workspace.learn.items import Recording
 from preloader.workspace.learn.ranker import TreeFitter
-from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS, Action, Turn, action_of
+from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS, Action, Turn, action_of, dense
 
 _FOLDS = 3
 
@@ -41,10 +41,14 @@ class ActionModel:
 
     def predict(self, turn: Turn) -> dict[Action, float]:
         """Return how likely each action is to come next; they sum to 1."""
-        margins = _margins(turn.buckets(), self.weights, self.biases)
-        scores = self.trees.margins(turn.dense(margins)[None])[0]
+        return dict(zip(ACTIONS, self.probabilities(turn.buckets(), turn.numbers()).tolist(), strict=True))
+
+    def probabilities(self, buckets: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return how likely each of `ACTIONS` is, from what `Turn.buckets` and `Turn.numbers` return: (actions,)."""
+        scores = self.trees.margins(dense(_margins(buckets, self.weights, self.biases), numbers)[None])[0]
         powers = np.exp(scores - scores.max())
-        return dict(zip(ACTIONS, (powers / powers.sum()).tolist(), strict=True))
+        result: NDArray[np.float64] = powers / powers.sum()
+        return result
 
 
 class ActionExamples:
@@ -90,14 +94,14 @@ class ActionExamples:
             for row in np.flatnonzero(held):
                 margins[row] = _margins(self._buckets[row], weights, biases)
         weights, biases = _every_action(*words(self._buckets, labels, WORD_BUCKETS), labels)
-        rows = np.stack([turn.dense(margin) for turn, margin in zip(self._turns, margins, strict=True)])
+        rows = np.stack([dense(margin, turn.numbers()) for turn, margin in zip(self._turns, margins, strict=True)])
         return ActionModel(weights, biases, trees(rows, labels, classes=len(ACTIONS), trees=100, leaves=8))
 
 
 def _margins(
     buckets: NDArray[np.int64], weights: NDArray[np.float32], biases: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    margins: NDArray[np.float64] = (weights[buckets].sum(axis=0) + biases).astype(np.float64)
+    margins: NDArray[np.float64] = weights[buckets].sum(axis=0, dtype=np.float64) + biases
     return margins
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
-from preloader.errors import BundleError
+from preloader.errors import BundleError, ConfigurationError
 from preloader.ndarray import NDArray
 from preloader.prediction.arrays import decode_arrays, encode_arrays
 from preloader.prediction.trees import ARRAYS, BoostedTrees
@@ -17,7 +17,7 @@ from preloader.workspace.learn.calls import CallPredictor
 from preloader.workspace.learn.features import NAMES
 from preloader.workspace.learn.likelihood import Likelihood
 from preloader.workspace.learn.ranker import Ranker
-from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS
+from preloader.workspace.learn.turn import ACTIONS, WORD_BUCKETS, Action, Turn
 
 _VERSION = 3
 _MOST_BYTES = 64 * 2**20
@@ -36,6 +36,14 @@ class Thresholds(msgspec.Struct, frozen=True):
     usual: float
 
 
+class Actions(Protocol):
+    """Says what sort of action comes next: an `ActionModel`, or an `OnnxActions` made of one."""
+
+    def predict(self, turn: Turn) -> dict[Action, float]:
+        """Return how likely each action is; they sum to 1."""
+        ...
+
+
 class Models(msgspec.Struct, frozen=True):
     """The three learned models.
 
@@ -48,7 +56,7 @@ class Models(msgspec.Struct, frozen=True):
     """
 
     ranker: Ranker
-    actions: ActionModel
+    actions: Actions
     calls: CallPredictor
     thresholds: Thresholds
     likelihood: Likelihood
@@ -65,7 +73,13 @@ class _Header(msgspec.Struct):
 
 
 def save_models(models: Models, path: Path) -> None:
-    """Write models to a file (``.npz``), in which no name or word of a session stands."""
+    """Write models to a file (``.npz``), in which no name or word of a session stands.
+
+    Raises:
+        ConfigurationError: Their model of the next action is an export, from which it cannot be written.
+    """
+    if not isinstance(models.actions, ActionModel):
+        raise ConfigurationError("an exported model of the next action cannot be saved: load the models without it")
     header = _Header(
         version=_VERSION,
         features=list(NAMES),
@@ -90,12 +104,29 @@ def save_models(models: Models, path: Path) -> None:
     path.write_bytes(encode_arrays(arrays))
 
 
-def load_models(path: Path) -> Models:
+def load_models(path: Path, actions: Path | None = None) -> Models:
     """Open what `save_models` wrote.
 
+    Args:
+        path: The file.
+        actions: An ONNX export of the model of the next action, to run in place of the file's own (`onnx` extra).
+
     Raises:
-        BundleError: It cannot be read, is of another version, or is damaged.
+        BundleError: A file cannot be read, is of another version, or is damaged.
+        MissingExtraError: ``actions`` is given without the ``onnx`` extra.
     """
+    models = _opened(path)
+    if actions is None:
+        return models
+    from preloader.workspace.learn.action_onnx import OnnxActions  # only then is its runtime wanted
+
+    try:
+        return msgspec.structs.replace(models, actions=OnnxActions(actions.read_bytes()))
+    except (OSError, BundleError) as error:
+        raise BundleError(f"{actions}: is no model of the next action that can be run ({error})") from error
+
+
+def _opened(path: Path) -> Models:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise BundleError(f"{path.stat().st_size:,} bytes are more than the {_MOST_BYTES:,} that it may have")

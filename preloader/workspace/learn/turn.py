@@ -141,18 +141,13 @@ class Turn(msgspec.Struct):
         hashed = {zlib.crc32(word.encode()) % WORD_BUCKETS for word in [*_words_of(self), *_circumstances(self)]}
         return np.array(sorted(hashed), np.int64)
 
-    def dense(self, margins: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return its numbers, after what a model of its words gave each action.
-
-        Args:
-            margins: (`ACTIONS`,).
-        """
+    def numbers(self) -> NDArray[np.float32]:
+        """Return what was done and said, as numbers."""
         last = [ACTIONS.index(action) for action in reversed(self.actions[-4:])]
         run = next((n for n, one in enumerate(reversed(self.actions)) if one != self.actions[-1]), len(self.actions))
         sentence, thought = last_sentence(self.said), self.thought[-_CUE_TEXT:].lower()
         total = max(1, self.steps)
         row = [
-            *(margins - margins.max()),
             *last,
             *([-1] * (4 - len(last))),
             *(run, self.texts, self.pending, self.failed, np.log1p(self.characters), self.since_user, self.batch),
@@ -163,6 +158,16 @@ class Turn(msgspec.Struct):
             *(sentence.endswith(":"), self.said.rstrip().endswith("?")),
         ]
         return np.array(row, np.float32)
+
+
+def dense(margins: NDArray[np.float64], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a row for trees: what a model of the words gave each action, and a turn's numbers.
+
+    Args:
+        margins: (`ACTIONS`,).
+        numbers: What `Turn.numbers` returns.
+    """
+    return np.concatenate([(margins - margins.max()).astype(np.float32), numbers])
 
 
 def last_sentence(text: str) -> str:
