@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ import typer
 from preloader.cli.histories import progress
 from preloader.errors import UnknownResourceError
 from preloader.scheduling.execution import ThreadExecutor
+from preloader.telemetry import logger
 
 if TYPE_CHECKING:
     from preloader.workspace.graph.code_graph import CodeGraph
@@ -132,7 +134,7 @@ async def _opened(
     root = Confined(root).root  # which says where a workspace may not be
     executor = ThreadExecutor()
     try:
-        with progress("listing the files") as step:
+        with _warnings(), progress("listing the files") as step:
             async with (
                 PathIndex(root, executor=executor, watch=False) as files,
                 CodeGraph(files.root, executor, state=state) as code,
@@ -143,6 +145,19 @@ async def _opened(
                 yield files, code
     finally:
         await executor.aclose()
+
+
+@contextmanager
+def _warnings() -> Iterator[None]:
+    """Say on stderr what an application would find in its log: that a graph cannot be kept, say."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("preloader: %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _show(what: Any) -> None:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from preloader.cli import main
+from preloader.workspace.graph.store import FILE_NAME
 from tests.unit.workspace_tree import repository, write
 
 FILES = {
@@ -90,3 +91,13 @@ def test_a_load_that_would_time_out_is_a_sentence(run, load_ms):
     code, _, err = run("replay", "--load-ms", load_ms)
     assert code == 2
     assert "'--load-ms'" in err
+
+
+def test_a_graph_that_cannot_be_gone_on_with_is_said_to_be(run, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / FILE_NAME).write_text("no database, but as long as a header of one would have to be " * 4)
+    code, said, complaint = run("graph", "--state", str(state))
+    assert (code or 0, "files: " in said) == (0, True)
+    assert complaint.startswith("preloader: ")
+    assert FILE_NAME in complaint
