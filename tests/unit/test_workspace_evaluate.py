@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from preloader.cli import build
@@ -18,6 +19,14 @@ from preloader.workspace.evaluate import evaluate_workspace
 from preloader.workspace.learn.fitting import Fitters
 from preloader.workspace.learn.items import read_recordings, split
 from preloader.workspace.learn.models import load_models, save_models
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """So few rows are fitted faster by one thread than by many that wait for each other."""
+    with threadpool_limits(1):
+        yield
+
 
 AREAS = ("billing", "search", "accounts", "mail", "reports", "export")
 
