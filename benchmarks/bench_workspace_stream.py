@@ -162,7 +162,7 @@ def _resolving(paths: list[str]) -> Iterator[Figure]:
         resolver.recency.touch(path)
     texts = {
         "whole path": paths[777],
-        "foreign root": f"/home/someone/work/{paths[777]}",
+        "foreign root": f"/elsewhere/project/{paths[777]}",
         "two parts": "/".join(paths[777].split("/")[-2:]),
         "name that 1,000 files have": "index.py",
         "name that none has": "nowhere.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ class Derived:
         self.nbytes = _OVERHEAD_BYTES + len(plain) + _SEEN_BYTES * len(footprint.seen)
 
 
-class DerivedProvider(Blocking):
+class DerivedProvider(Blocking, ABC):
     """Makes results of one kind ready. Subclasses say which there are.
 
     Args:
@@ -79,13 +80,13 @@ class DerivedProvider(Blocking):
         self._costs: OrderedDict[str, Cost] = OrderedDict()
         self._works: dict[str, Work] = {}  # decisions ask for the cost of the same keys again and again
 
+    @abstractmethod
     def work(self, name: str) -> Work:
         """Return how the resource of a name is made, without looking at the disk.
 
         Raises:
             UnknownResourceError: There is no such resource, or it may not be made ahead.
         """
-        raise NotImplementedError
 
     async def load(self, key: str) -> Loaded:
         """Make a result.

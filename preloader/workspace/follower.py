@@ -27,7 +27,7 @@ from preloader.workspace.learn.predictor import StepPredictor
 from preloader.workspace.learn.ranker import Ranked
 from preloader.workspace.learn.safe_calls import SAFE_TOOLS
 from preloader.workspace.mentions import Mention
-from preloader.workspace.next_action import action_of_call
+from preloader.workspace.next_action import NextAction, action_of_call
 from preloader.workspace.offers import Offers
 from preloader.workspace.providers import WorkspaceProviders
 from preloader.workspace.resolve import Resolver
@@ -46,6 +46,7 @@ _SLICE = 256  # characters analysed before others may use the loop: some tenths 
 _MENTIONS = 1  # looked up before others may
 _RELATED, _RELATED_SHARE = 5, 0.5
 _SYNTAX, _ARGUMENT, _WHOLE_CALL, _FAILURES = 0.4, 0.9, 0.97, 0.5
+_TAIL = 1_000  # characters of an answer's end that may say what comes next
 _LOOKED_AT = 20  # likely files that are looked through for new ones
 
 _PROPOSED = SAFE_TOOLS | {SHELL}  # tools of which the models propose calls
@@ -104,6 +105,7 @@ class Follower:
         self._analyzer = StreamAnalyzer(executor)
         self._items = WholeItems()
         self._rules = ColdRules()
+        self._next_action = NextAction()
         self._offers = Offers(providers.file_key, holds, expect)
         self._tests: deque[str] = deque(maxlen=64)  # calls that run tests, whose output is not there yet
         self._told_call = False
@@ -165,6 +167,7 @@ class Follower:
         self._analyzer.forget()
         self._items = WholeItems()
         self._rules.forget()
+        self._next_action = NextAction()
         if self._adviser is not None:
             self._adviser.forget()
 
@@ -179,6 +182,12 @@ class Follower:
                 self._idle.set()
         finally:
             self._idle.set()  # nobody waits for what is not done any more
+
+    async def next_action(self) -> dict[str, float]:
+        """Return how likely each sort of action comes next: by the learned model, by rules where there is none."""
+        if self._learned is None:
+            return dict(self._next_action.predict())
+        return {**await self._executor.run(self._alone, self._learned.actions)}
 
     async def settled(self) -> None:
         """Wait until there is no job."""
@@ -221,6 +230,8 @@ class Follower:
             return
         text = await self._decoding.text(data or chunk.text, chunk.source, chunk.stream, last=chunk.last)
         chunk = msgspec.structs.replace(chunk, text=text) if text is not chunk.text else chunk
+        if chunk.source == "assistant":
+            self._next_action.said(chunk.text[-_TAIL:])
         mentions = await self._mentions(chunk)
         for number, mention in enumerate(mentions, 1):
             if query != self._query:
@@ -280,7 +291,10 @@ class Follower:
         self._told_call = True
         self._tell_call(item.tool, item.arguments)
         self._step()
-        if action_of_call(item.tool, item.arguments) == "test":
+        action = action_of_call(item.tool, item.arguments)
+        if action is not None:
+            self._next_action.acted(action)
+        if action == "test":
             self._tests.append(item.id)
         self._call(item.tool, item.arguments, _WHOLE_CALL, 1)
         for expected in after_call(item.tool, item.arguments):

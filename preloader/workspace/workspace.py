@@ -311,6 +311,18 @@ class Workspace:
         if text:
             self.feed(text, "user", last=True)
 
+    async def next_action(self) -> dict[str, float]:
+        """Return how likely each sort of action comes next, after what was fed and analysed so far; they sum to 1.
+
+        The sorts are ``read``, ``edit``, ``search``, ``test``, ``run`` and ``done``, which hands back to the user; the
+        learned model knows ``other``, too.
+
+        Raises:
+            ClosedError: The workspace is not running.
+        """
+        self._check_running()
+        return await self._follower.next_action()
+
     async def settled(self) -> None:
         """Wait until all that was fed so far is analysed, and hinted to the manager; it need not be loaded yet."""
         await self._follower.settled()
